@@ -1,0 +1,1 @@
+"""How we reach PostgreSQL: pools, named queries, migrations."""

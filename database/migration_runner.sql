@@ -1,0 +1,24 @@
+-- What the migration runner itself needs; the schema is in migrations/.
+
+-- name: try_lock
+SELECT pg_try_advisory_lock(%s)
+
+-- name: make_history
+CREATE TABLE IF NOT EXISTS applied_migrations (
+    number      integer PRIMARY KEY,
+    title       text NOT NULL,
+    sha256      text NOT NULL,
+    apply_time  timestamptz NOT NULL DEFAULT now()
+)
+
+-- name: list_applied
+SELECT number, sha256 FROM applied_migrations ORDER BY number
+
+-- name: become_owner
+SET LOCAL ROLE atelier_owner
+
+-- name: back_to_administrator
+RESET ROLE
+
+-- name: note_applied
+INSERT INTO applied_migrations (number, title, sha256) VALUES (%s, %s, %s)
