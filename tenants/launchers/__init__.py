@@ -1,0 +1,1 @@
+"""How processes that work for one tenant are started, watched and ended."""
