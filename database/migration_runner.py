@@ -35,7 +35,7 @@ RUN_TIME_ROLES = (
 _FOLDER = Path(__file__).parent
 _FILE_NAME = re.compile(r"^(?P<number>\d{4})_(?P<title>[a-z0-9_]+)\.sql$")
 # Any number that nobody else locks in this database.
-_LOCK_KEY = 6_283_185_307
+LOCK_KEY = 6_283_185_307
 _LOCK_POLL_SECONDS = 0.1
 
 queries = load_queries(__file__)
@@ -103,7 +103,7 @@ def _lock(connection: psycopg.Connection[TupleRow], *, wait_seconds: float) -> N
     process at work waits for: a deadlock.
     """
     deadline = time.monotonic() + wait_seconds
-    while connection.execute(queries["try_lock"], [_LOCK_KEY]).fetchone() != (True,):
+    while connection.execute(queries["try_lock"], [LOCK_KEY]).fetchone() != (True,):
         if time.monotonic() > deadline:
             raise MigrationLockTimeoutError(
                 f"another process has been migrating for {wait_seconds:.0f} s"

@@ -1,0 +1,72 @@
+"""Pools against a real server."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from database.pool import Pool, open_pool, tenant_transaction, transaction
+from tests.integration.fixture_types import Postgres
+
+TENANT = b"SELECT current_setting('atelier.tenant_id', true)"
+
+
+async def test_a_tenant_is_set_in_its_transaction_and_gone_after_it(postgres: Postgres) -> None:
+    async with open_pool(postgres.url("atelier_gateway"), size_max=1) as pool:
+        async with tenant_transaction(pool, "acme") as connection:
+            inside = await (await connection.execute(TENANT)).fetchone()
+
+        async with transaction(pool) as connection:
+            after = await (await connection.execute(TENANT)).fetchone()
+
+    assert inside == ("acme",)
+    assert after == ("",)
+
+
+async def test_interleaved_and_cancelled_transactions_never_see_another_tenant(
+    postgres: Postgres,
+) -> None:
+    async with open_pool(postgres.url("atelier_gateway"), size_max=4) as pool:
+
+        async def look(number: int) -> bool:
+            tenant = f"tenant-{number % 7}"
+            async with tenant_transaction(pool, tenant) as connection:
+                await asyncio.sleep(0)
+                return await (await connection.execute(TENANT)).fetchone() == (tenant,)
+
+        calls = [asyncio.create_task(look(number)) for number in range(2000)]
+        await asyncio.sleep(0.2)
+        for call in calls[::11]:
+            call.cancel()
+        seen = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert {answer for answer in seen if not isinstance(answer, BaseException)} == {True}
+
+
+async def test_a_killed_backend_costs_no_call(postgres: Postgres) -> None:
+    async with open_pool(postgres.url("atelier_gateway"), size_max=1) as pool:
+        async with transaction(pool) as connection:
+            backend = connection.info.backend_pid
+        with psycopg.connect(postgres.admin_url) as admin:
+            admin.execute(b"SELECT pg_terminate_backend(%s)", [backend])
+
+        async with transaction(pool) as connection:
+            row = await (await connection.execute(b"SELECT 1")).fetchone()
+
+    assert row == (1,)
+
+
+async def test_a_failed_transaction_writes_nothing(postgres: Postgres) -> None:
+    async def fail(pool: Pool) -> None:
+        async with transaction(pool) as connection:
+            await connection.execute(b"CREATE TABLE half_written (n int)")
+            await connection.execute(b"SELECT 1 / 0")
+
+    async with open_pool(postgres.admin_url, size_max=1) as pool:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await fail(pool)
+
+        async with transaction(pool) as connection:
+            row = await (await connection.execute(b"SELECT to_regclass('half_written')")).fetchone()
+
+    assert row == (None,)
