@@ -1,0 +1,1 @@
+"""Order pictures from an Atelier installation: the client and the generated contract."""

@@ -1,0 +1,1 @@
+"""Generated: the contracts between our own processes."""
