@@ -10,7 +10,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from database.errors import MigrationError
-from database.migration_runner import RUN_TIME_ROLES, migrate
+from database.migration_runner import migrate
+from database.roles import RUN_TIME_ROLES
 
 
 class Settings(BaseSettings):

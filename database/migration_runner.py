@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import TupleRow
 
 from database.errors import (
@@ -22,17 +21,9 @@ from database.errors import (
     MigrationUnknownError,
 )
 from database.queries import load_queries
+from database.roles import let_log_in, make_roles
 
-RUN_TIME_ROLES = (
-    "atelier_gateway",
-    "atelier_operator",
-    "atelier_recorder",
-    "atelier_meter_intake",
-    "atelier_fleet",
-    "atelier_housekeeper",
-)
-
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).with_name("migrations")
 _FILE_NAME = re.compile(r"^(?P<number>\d{4})_(?P<title>[a-z0-9_]+)\.sql$")
 # Any number that nobody else locks in this database.
 LOCK_KEY = 6_283_185_307
@@ -69,16 +60,16 @@ def migrate(
         MigrationError: an applied file was changed, the code is older than the database, the files
             are misnumbered, or another process holds the lock for too long.
     """
-    known = read_migrations(_FOLDER / "migrations") if migrations is None else migrations
+    known = read_migrations(_FOLDER) if migrations is None else migrations
     with psycopg.connect(admin_url, autocommit=True, application_name="migrate") as connection:
         _lock(connection, wait_seconds=lock_wait_seconds)
-        connection.execute((_FOLDER / "roles.sql").read_bytes())
+        make_roles(connection)
         connection.execute(queries["make_history"])
         missing = _missing(known, _applied(connection))
         for migration in missing:
             _apply(connection, migration)
         for role, password in role_passwords.items():
-            _let_log_in(connection, role=role, password=password)
+            let_log_in(connection, role=role, password=password)
     return missing
 
 
@@ -137,16 +128,3 @@ def _apply(connection: psycopg.Connection[TupleRow], migration: Migration) -> No
         connection.execute(
             queries["note_applied"], [migration.number, migration.title, migration.sha256]
         )
-
-
-def _let_log_in(connection: psycopg.Connection[TupleRow], *, role: str, password: str) -> None:
-    """Send the password as its SCRAM verifier: the server's log never sees the word itself."""
-    assert role in RUN_TIME_ROLES, role
-    verifier = connection.pgconn.encrypt_password(
-        password.encode(), role.encode(), b"scram-sha-256"
-    )
-    connection.execute(
-        sql.SQL("ALTER ROLE {role} LOGIN PASSWORD {verifier}").format(
-            role=sql.Identifier(role), verifier=sql.Literal(verifier.decode())
-        )
-    )

@@ -1,5 +1,7 @@
 -- The roles of the processes (who may do what: docs/architecture.md). Cluster-wide, so made by the administrator
 -- before the first migration, every time, idempotently. Passwords are set by the migration runner.
+
+-- name: make_roles
 DO $$
 DECLARE
     role_name text;

@@ -35,8 +35,9 @@ import pytest
 from psycopg import AsyncConnection, conninfo, sql
 from psycopg.rows import TupleRow
 
-from database.migration_runner import RUN_TIME_ROLES, migrate
+from database.migration_runner import migrate
 from database.pool import Pool, open_pool
+from database.roles import RUN_TIME_ROLES
 from database.server import make_database
 from services.fleet.broker import start_broker, stop_broker
 from services.standalone.embedded_postgres import start_postgres
