@@ -9,14 +9,18 @@ async with open_pool(settings.database_url, size_max=16) as pool:
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, InterfaceError, OperationalError
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 Connection: TypeAlias = AsyncConnection[TupleRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
+
+# What a caller meets while PostgreSQL is away, restarts, or lends no connection in time. It may try
+# again: nothing was committed, or a request_id tells what was.
+UNREACHABLE_ERRORS: Final = (OperationalError, InterfaceError)
 
 # How long a process waits at its start for PostgreSQL before it says that it cannot be reached.
 _START_SECONDS = 30.0
