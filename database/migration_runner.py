@@ -24,6 +24,8 @@ from database.queries import load_queries
 from database.roles import let_log_in, make_roles
 
 _FOLDER = Path(__file__).with_name("migrations")
+# Where the runner notes what it applied; before the others, every time.
+_HISTORY_FILE = "0000_history.sql"
 _FILE_NAME = re.compile(r"^(?P<number>\d{4})_(?P<title>[a-z0-9_]+)\.sql$")
 # Any number that nobody else locks in this database.
 LOCK_KEY = 6_283_185_307
@@ -64,7 +66,7 @@ def migrate(
     with psycopg.connect(admin_url, autocommit=True, application_name="migrate") as connection:
         _lock(connection, wait_seconds=lock_wait_seconds)
         make_roles(connection)
-        connection.execute(queries["make_history"])
+        connection.execute((_FOLDER / _HISTORY_FILE).read_bytes())
         missing = _missing(known, _applied(connection))
         for migration in missing:
             _apply(connection, migration)
@@ -78,7 +80,7 @@ def read_migrations(folder: Path) -> list[Migration]:
     found = [
         Migration(number=int(match["number"]), title=match["title"], statements=path.read_bytes())
         for path in sorted(folder.glob("*.sql"))
-        if (match := _FILE_NAME.match(path.name))
+        if path.name != _HISTORY_FILE and (match := _FILE_NAME.match(path.name))
     ]
     if [migration.number for migration in found] != list(range(1, len(found) + 1)):
         raise MigrationNumberingError(

@@ -3,14 +3,6 @@
 -- name: try_lock
 SELECT pg_try_advisory_lock(%s)
 
--- name: make_history
-CREATE TABLE IF NOT EXISTS applied_migrations (
-    number      integer PRIMARY KEY,
-    title       text NOT NULL,
-    sha256      text NOT NULL,
-    apply_time  timestamptz NOT NULL DEFAULT now()
-)
-
 -- name: list_applied
 SELECT number, sha256 FROM applied_migrations ORDER BY number
 
