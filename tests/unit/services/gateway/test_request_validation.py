@@ -2,6 +2,15 @@ import pytest
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 
+from atelier.v1 import (
+    api_key_service_pb2,
+    billing_service_pb2,
+    image_service_pb2,
+    job_service_pb2,
+    model_service_pb2,
+    tenant_service_pb2,
+    usage_service_pb2,
+)
 from atelier.v1.api_key_service_pb2 import RotateApiKeyRequest
 from atelier.v1.billing_service_pb2 import GetInvoiceRequest, SimulatePriceRequest
 from atelier.v1.image_pb2 import ImageSpec
