@@ -109,6 +109,8 @@ CREATE TABLE jobs (
     create_time       timestamptz NOT NULL DEFAULT now(),
     start_time        timestamptz,
     end_time          timestamptz,
+    -- When one of its images was last handed out: the jobs of a tenant take turns.
+    last_claim_time   timestamptz,
     image_count       integer NOT NULL CHECK (image_count BETWEEN 1 AND 1000),
     queued_count      integer NOT NULL CHECK (queued_count >= 0),
     running_count     integer NOT NULL DEFAULT 0 CHECK (running_count >= 0),
@@ -125,6 +127,8 @@ CREATE TABLE jobs (
     FOREIGN KEY (tenant_id, retry_of) REFERENCES jobs (tenant_id, job_id)
 );
 CREATE INDEX jobs_by_time ON jobs (tenant_id, create_time DESC, job_id DESC);
+CREATE INDEX jobs_with_queued_images ON jobs (tenant_id, tier, last_claim_time NULLS FIRST, create_time)
+    WHERE queued_count > 0;
 
 CREATE TABLE images (
     tenant_id            text NOT NULL,
@@ -171,7 +175,7 @@ CREATE TABLE images (
     UNIQUE (job_id, client_ref),
     FOREIGN KEY (tenant_id, job_id) REFERENCES jobs (tenant_id, job_id)
 );
-CREATE INDEX images_claimable ON images (tenant_id, model, tier, job_id, image_number) WHERE state = 'QUEUED';
+CREATE INDEX images_claimable ON images (job_id, model, image_number) WHERE state = 'QUEUED';
 CREATE INDEX images_running ON images (session_id) WHERE state = 'RUNNING';
 CREATE INDEX images_with_deadline ON images (deadline_time)
     WHERE deadline_time IS NOT NULL AND state IN ('QUEUED', 'RUNNING');

@@ -1,0 +1,1 @@
+"""What it cost: energy from counter to image, prices, the ledger, invoices, reports."""

@@ -1,0 +1,63 @@
+"""What can go wrong with money and energy, as far as a caller can act on it."""
+
+
+class MeteringError(Exception):
+    """Root of this package's errors."""
+
+
+class InsufficientBalanceError(MeteringError):
+    """The wallet cannot carry a hold; nothing was booked once the transaction is rolled back."""
+
+    def __init__(self, *, needed_nanos: int, currency: str) -> None:
+        super().__init__(f"the balance does not cover {needed_nanos} nanos of {currency}")
+        self.needed_nanos = needed_nanos
+        self.currency = currency
+
+
+class DeviceTakenError(MeteringError):
+    """A worker of another tenant is on the device; it belongs to one tenant at a time."""
+
+
+class UnknownAccountError(MeteringError):
+    """The tenant has no account in that currency."""
+
+
+class AmountOverflowError(MeteringError):
+    """An amount is larger than the ledger can hold."""
+
+
+class PriceInvalidError(MeteringError):
+    """A price document breaks a rule; ``field`` names the member at fault."""
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}" if field else description)
+        self.field = field
+        self.description = description
+
+
+class PriceFeatureUnsupportedError(PriceInvalidError):
+    """A price document asks for something that would not be priced; never ignored in silence."""
+
+
+class PriceVersionExistsError(MeteringError):
+    """The price book has a version in that currency with that effective time already."""
+
+
+class CurrencyMixError(MeteringError):
+    """Amounts of two currencies met where one is expected."""
+
+
+class UsageInvalidError(MeteringError):
+    """Facts of an image that cannot be: negative or not finite."""
+
+
+class InvoiceNotFoundError(MeteringError):
+    """There is no such period: misspelt, in the future, or before the tenant existed."""
+
+
+class TimeZoneUnknownError(MeteringError):
+    """A tenant's time zone is not in the IANA database."""
+
+
+class LedgerMismatchError(MeteringError):
+    """Usage lines and captures of a period differ: nothing may be invoiced until that is cleared."""

@@ -1,0 +1,315 @@
+"""The ledger: holds, captures, releases and credit, as append-only transfers.
+
+Nothing here checks a balance. The wallet's CHECK constraint refuses the update that would
+overspend, so that no code path, however wrong, can. Everything runs in the caller's transaction,
+and every function takes a tenant's accounts in the same order (by kind), so that two of them never
+deadlock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.errors import CheckViolation
+from psycopg.rows import scalar_row
+
+from database.queries import load_queries
+from database.rows import typed_row
+from metering.errors import InsufficientBalanceError, UnknownAccountError
+from tenants.ids import ImageId, JobId, TenantId
+
+_QUERIES: Final = load_queries(__file__)
+_BALANCE_GUARD: Final = "balance_guard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Money reserved for one image: a pending transfer that will be captured or released once."""
+
+    tenant_id: TenantId
+    transfer_id: int
+    image_id: ImageId
+    job_id: JobId
+    amount_nanos: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One row of the ledger."""
+
+    transfer_id: int
+    tenant_id: TenantId
+    kind: str
+    debit_account: str
+    credit_account: str
+    amount_nanos: int
+    currency: str
+    pending_id: int | None
+    image_id: ImageId | None
+    job_id: JobId | None
+    reason: str
+    description: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """A wallet in nanos of its currency, net of tax."""
+
+    tenant_id: TenantId
+    currency: str
+    credited_nanos: int
+    held_nanos: int
+    spent_nanos: int
+    credit_limit_nanos: int
+
+    @property
+    def available_nanos(self) -> int:
+        """What a new hold may still take."""
+        return self.credited_nanos + self.credit_limit_nanos - self.held_nanos - self.spent_nanos
+
+
+async def open_accounts(conn: AsyncConnection, *, tenant_id: TenantId, currency: str) -> None:
+    """Open a tenant's accounts in a currency; opening them again changes nothing."""
+    await conn.execute(_QUERIES["open_accounts"], {"tenant_id": tenant_id, "currency": currency})
+
+
+async def grant_credit(
+    conn: AsyncConnection,
+    *,
+    tenant_id: TenantId,
+    amount_nanos: int,
+    currency: str,
+    description: str,
+    request_id: UUID | None,
+) -> Transfer:
+    """Credit a tenant's wallet.
+
+    Raises:
+        UnknownAccountError: the tenant has no wallet in that currency.
+    """
+    await _lock_accounts(conn, tenant_id=tenant_id, currency=currency)
+    return await _book_single(
+        conn,
+        tenant_id=tenant_id,
+        debit_account="FUNDING",
+        credit_account="WALLET",
+        amount_nanos=amount_nanos,
+        currency=currency,
+        reason="CREDIT_GRANT",
+        description=description,
+        request_id=request_id,
+    )
+
+
+async def hold_images(
+    conn: AsyncConnection,
+    *,
+    tenant_id: TenantId,
+    job_id: JobId,
+    currency: str,
+    amounts_nanos: Mapping[ImageId, int],
+) -> dict[ImageId, int]:
+    """Reserve money for a job's images: one update of the wallet, one pending transfer per image.
+
+    Returns:
+        The hold's transfer id for each image.
+
+    Raises:
+        InsufficientBalanceError: the wallet cannot carry the sum; roll the transaction back.
+        UnknownAccountError: the tenant has no wallet in that currency.
+    """
+    if not amounts_nanos:
+        return {}
+    await _lock_accounts(conn, tenant_id=tenant_id, currency=currency)
+    await _reserve(
+        conn,
+        tenant_id=tenant_id,
+        currency=currency,
+        amount_nanos=sum(amounts_nanos.values()),
+    )
+    cursor = await conn.execute(
+        _QUERIES["insert_holds"],
+        {
+            "tenant_id": tenant_id,
+            "currency": currency,
+            "job_id": job_id,
+            "image_ids": list(amounts_nanos),
+            "amounts_nanos": list(amounts_nanos.values()),
+        },
+    )
+    return {ImageId(image_id): transfer_id for image_id, transfer_id in await cursor.fetchall()}
+
+
+async def capture(conn: AsyncConnection, hold: Hold, *, price_nanos: int) -> int:
+    """Charge an image against its hold; what was held beyond the price is free again.
+
+    A price above the hold is capped at it, because the hold is the promise that was made to the
+    tenant; the rest is booked as the operator's write-off.
+
+    Returns:
+        The amount charged, in nanos.
+    """
+    await _lock_accounts(conn, tenant_id=hold.tenant_id, currency=hold.currency)
+    charged_nanos = min(price_nanos, hold.amount_nanos)
+    # The unique index on pending_id refuses a second resolution of the same hold.
+    await conn.execute(
+        _QUERIES["insert_capture"],
+        {"pending_id": hold.transfer_id, "amount_nanos": charged_nanos},
+    )
+    await _free(conn, hold, hold_nanos=hold.amount_nanos, charged_nanos=charged_nanos)
+    if price_nanos > charged_nanos:
+        await _book_single(
+            conn,
+            tenant_id=hold.tenant_id,
+            debit_account="WRITE_OFF",
+            credit_account="REVENUE",
+            amount_nanos=price_nanos - charged_nanos,
+            currency=hold.currency,
+            reason="WRITE_OFF",
+            description="Price above the hold",
+            request_id=None,
+            image=(hold.job_id, hold.image_id),
+        )
+    return charged_nanos
+
+
+async def release(conn: AsyncConnection, holds: Sequence[Hold]) -> None:
+    """Give back what was held for images that are not charged; all of one tenant and currency."""
+    if not holds:
+        return
+    await _lock_accounts(conn, tenant_id=holds[0].tenant_id, currency=holds[0].currency)
+    await conn.execute(
+        _QUERIES["insert_releases"], {"pending_ids": [hold.transfer_id for hold in holds]}
+    )
+    await _free(conn, holds[0], hold_nanos=sum(hold.amount_nanos for hold in holds))
+
+
+async def get_balance(
+    conn: AsyncConnection, *, tenant_id: TenantId, currency: str
+) -> Balance | None:
+    """Read a wallet; None when the tenant has none in that currency."""
+    async with conn.cursor(row_factory=typed_row(Balance)) as cursor:
+        await cursor.execute(
+            _QUERIES["get_balance"], {"tenant_id": tenant_id, "currency": currency}
+        )
+        return await cursor.fetchone()
+
+
+async def list_transfers(
+    conn: AsyncConnection, *, tenant_id: TenantId, limit: int, after: int = 0
+) -> list[Transfer]:
+    """List a tenant's transfers in the order they were written, after one."""
+    async with conn.cursor(row_factory=typed_row(Transfer)) as cursor:
+        await cursor.execute(
+            _QUERIES["list_transfers"], {"tenant_id": tenant_id, "after": after, "limit": limit}
+        )
+        return await cursor.fetchall()
+
+
+async def sum_captures(
+    conn: AsyncConnection,
+    *,
+    tenant_id: TenantId,
+    currency: str,
+    start_time: datetime,
+    end_time: datetime,
+) -> int:
+    """Sum what was charged in a period, in nanos; what an invoice must equal before tax."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            _QUERIES["sum_captures"],
+            {
+                "tenant_id": tenant_id,
+                "currency": currency,
+                "start_time": start_time,
+                "end_time": end_time,
+            },
+        )
+        captured_nanos: int | None = await cursor.fetchone()
+    return captured_nanos or 0
+
+
+async def _lock_accounts(conn: AsyncConnection, *, tenant_id: TenantId, currency: str) -> None:
+    cursor = await conn.execute(
+        _QUERIES["lock_accounts"], {"tenant_id": tenant_id, "currency": currency}
+    )
+    if cursor.rowcount == 0:
+        raise UnknownAccountError(f"{tenant_id} has no account in {currency}")
+
+
+async def _reserve(
+    conn: AsyncConnection, *, tenant_id: TenantId, currency: str, amount_nanos: int
+) -> None:
+    try:
+        await conn.execute(
+            _QUERIES["hold_in_accounts"],
+            {"tenant_id": tenant_id, "currency": currency, "amount_nanos": amount_nanos},
+        )
+    except CheckViolation as error:
+        if error.diag.constraint_name != _BALANCE_GUARD:
+            raise
+        raise InsufficientBalanceError(needed_nanos=amount_nanos, currency=currency) from error
+
+
+async def _free(
+    conn: AsyncConnection, hold: Hold, *, hold_nanos: int, charged_nanos: int = 0
+) -> None:
+    await conn.execute(
+        _QUERIES["resolve_in_accounts"],
+        {
+            "tenant_id": hold.tenant_id,
+            "currency": hold.currency,
+            "hold_nanos": hold_nanos,
+            "amount_nanos": charged_nanos,
+        },
+    )
+
+
+async def _book_single(
+    conn: AsyncConnection,
+    *,
+    tenant_id: TenantId,
+    debit_account: str,
+    credit_account: str,
+    amount_nanos: int,
+    currency: str,
+    reason: str,
+    description: str,
+    request_id: UUID | None,
+    image: tuple[JobId, ImageId] | None = None,
+) -> Transfer:
+    job_id, image_id = image or (None, None)
+    async with conn.cursor(row_factory=typed_row(Transfer)) as cursor:
+        await cursor.execute(
+            _QUERIES["insert_single"],
+            {
+                "tenant_id": tenant_id,
+                "debit_account": debit_account,
+                "credit_account": credit_account,
+                "amount_nanos": amount_nanos,
+                "currency": currency,
+                "image_id": image_id,
+                "job_id": job_id,
+                "reason": reason,
+                "description": description,
+                "request_id": request_id,
+            },
+        )
+        transfer = await cursor.fetchone()
+    assert transfer is not None, "INSERT … RETURNING gives a row or raises"
+    await conn.execute(
+        _QUERIES["post_to_accounts"],
+        {
+            "tenant_id": tenant_id,
+            "currency": currency,
+            "debit_account": debit_account,
+            "credit_account": credit_account,
+            "amount_nanos": amount_nanos,
+        },
+    )
+    return transfer

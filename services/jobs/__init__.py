@@ -1,0 +1,1 @@
+"""The record of a job and its images: states, which may follow which, and who moves them."""

@@ -1,0 +1,31 @@
+-- name: lock_live_session
+SELECT session_id
+FROM worker_sessions
+WHERE session_id = %(session_id)s AND end_time IS NULL AND ready AND NOT drain
+    AND lease_expire_time > clock_timestamp()
+FOR SHARE;
+
+-- name: best_image
+SELECT image.image_id, image.job_id, image.attempt
+FROM jobs AS job
+CROSS JOIN LATERAL (
+    SELECT image_id, job_id, attempt
+    FROM images
+    WHERE images.job_id = job.job_id AND state = 'QUEUED' AND model = %(model)s
+        AND (lost_attempt_count = 0 OR %(nothing_in_flight)s)
+    ORDER BY image_number
+    LIMIT 1
+) AS image
+WHERE job.tenant_id = %(tenant_id)s AND job.queued_count > 0
+    AND (job.tier = 'INTERACTIVE' OR NOT %(interactive_only)s)
+ORDER BY job.tier = 'INTERACTIVE' DESC, job.last_claim_time NULLS FIRST, job.create_time, job.job_id
+LIMIT 1;
+
+-- name: get_claimed
+SELECT job_id, tier, traceparent, lost_attempt_count > 0 AS alone,
+    jsonb_build_object('model', model, 'prompt', prompt, 'negative_prompt', negative_prompt, 'width', width,
+        'height', height, 'num_inference_steps', num_inference_steps, 'guidance_scale', guidance_scale, 'seed', seed,
+        'max_sequence_length', max_sequence_length, 'output_format', output_format,
+        'output_quality', output_quality) AS spec
+FROM images
+WHERE image_id = %(image_id)s;

@@ -1,0 +1,96 @@
+-- name: insert_job
+INSERT INTO jobs (tenant_id, job_id, state, display_name, tier, project, labels, key_id, price_id, currency,
+    hold_nanos, max_cost_nanos, retry_of, deadline_time, image_count, queued_count)
+VALUES (%(tenant_id)s, %(job_id)s, 'QUEUED', %(display_name)s, %(tier)s, %(project)s, %(labels)s, %(key_id)s,
+    %(price_id)s, %(currency)s, %(hold_nanos)s, %(max_cost_nanos)s, %(retry_of)s, %(deadline_time)s,
+    %(image_count)s, %(image_count)s);
+
+-- name: insert_image
+INSERT INTO images (tenant_id, job_id, image_id, image_number, state, tier, model, prompt, negative_prompt, width,
+    height, num_inference_steps, guidance_scale, seed, max_sequence_length, output_format, output_quality, labels,
+    client_ref, hold_nanos, deadline_time, traceparent)
+VALUES (%(tenant_id)s, %(job_id)s, %(image_id)s, %(image_number)s, 'QUEUED', %(tier)s, %(model)s, %(prompt)s,
+    %(negative_prompt)s, %(width)s, %(height)s, %(num_inference_steps)s, %(guidance_scale)s, %(seed)s,
+    %(max_sequence_length)s, %(output_format)s, %(output_quality)s, %(labels)s, %(client_ref)s, %(hold_nanos)s,
+    %(deadline_time)s, %(traceparent)s);
+
+-- name: link_holds
+UPDATE images
+SET hold_transfer_id = hold.transfer_id
+FROM unnest(%(image_ids)s::text[], %(transfer_ids)s::bigint[]) AS hold (image_id, transfer_id)
+WHERE images.image_id = hold.image_id;
+
+-- name: count_open_images
+SELECT count(*) FROM images
+WHERE tenant_id = %(tenant_id)s AND state IN ('QUEUED', 'RUNNING');
+
+-- name: get_job
+SELECT tenant_id, job_id, state, display_name, tier, project, labels, key_id, price_id, currency, hold_nanos,
+    max_cost_nanos, retry_of, deadline_time, cancel_wish_time, create_time, start_time, end_time, last_event_number,
+    queued_count, running_count, quarantined_count, succeeded_count, failed_count, blocked_count, cancelled_count
+FROM jobs
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s;
+
+-- name: list_jobs
+SELECT tenant_id, job_id, state, display_name, tier, project, labels, key_id, price_id, currency, hold_nanos,
+    max_cost_nanos, retry_of, deadline_time, cancel_wish_time, create_time, start_time, end_time, last_event_number,
+    queued_count, running_count, quarantined_count, succeeded_count, failed_count, blocked_count, cancelled_count
+FROM jobs
+WHERE tenant_id = %(tenant_id)s
+    AND (%(before_time)s::timestamptz IS NULL
+         OR (create_time, job_id) < (%(before_time)s::timestamptz, %(before_job_id)s))
+    AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
+    AND (%(project)s::text IS NULL OR project = %(project)s)
+ORDER BY create_time DESC, job_id DESC
+LIMIT %(limit)s;
+
+-- name: list_images
+SELECT image.tenant_id, image.job_id, image.image_id, image.image_number, image.state, image.tier, image.labels,
+    image.client_ref, image.attempt, image.lost_attempt_count, image.hold_nanos, image.cancel_wish_time,
+    image.failure_reason, image.failure_message, image.create_time, image.start_time, image.end_time,
+    jsonb_build_object('model', image.model, 'prompt', image.prompt, 'negative_prompt', image.negative_prompt,
+        'width', image.width, 'height', image.height, 'num_inference_steps', image.num_inference_steps,
+        'guidance_scale', image.guidance_scale, 'seed', image.seed,
+        'max_sequence_length', image.max_sequence_length, 'output_format', image.output_format,
+        'output_quality', image.output_quality) AS spec,
+    CASE WHEN picture.image_id IS NOT NULL THEN
+        jsonb_build_object('sha256', picture.sha256, 'byte_count', picture.byte_count,
+            'content_type', picture.content_type, 'object_path', picture.object_path,
+            'spool_name', picture.spool_name, 'store_time', picture.store_time) END AS picture
+FROM images AS image
+LEFT JOIN pictures AS picture USING (image_id)
+WHERE image.tenant_id = %(tenant_id)s AND image.job_id = %(job_id)s AND image.image_number > %(after_number)s
+    AND (%(states)s::text[] IS NULL OR image.state = ANY(%(states)s))
+ORDER BY image.image_number
+LIMIT %(limit)s;
+
+-- name: get_image
+SELECT image.tenant_id, image.job_id, image.image_id, image.image_number, image.state, image.tier, image.labels,
+    image.client_ref, image.attempt, image.lost_attempt_count, image.hold_nanos, image.cancel_wish_time,
+    image.failure_reason, image.failure_message, image.create_time, image.start_time, image.end_time,
+    jsonb_build_object('model', image.model, 'prompt', image.prompt, 'negative_prompt', image.negative_prompt,
+        'width', image.width, 'height', image.height, 'num_inference_steps', image.num_inference_steps,
+        'guidance_scale', image.guidance_scale, 'seed', image.seed,
+        'max_sequence_length', image.max_sequence_length, 'output_format', image.output_format,
+        'output_quality', image.output_quality) AS spec,
+    CASE WHEN picture.image_id IS NOT NULL THEN
+        jsonb_build_object('sha256', picture.sha256, 'byte_count', picture.byte_count,
+            'content_type', picture.content_type, 'object_path', picture.object_path,
+            'spool_name', picture.spool_name, 'store_time', picture.store_time) END AS picture
+FROM images AS image
+LEFT JOIN pictures AS picture USING (image_id)
+WHERE image.tenant_id = %(tenant_id)s AND image.job_id = %(job_id)s AND image.image_id = %(image_id)s;
+
+-- name: events_after
+SELECT job_id, event_number, kind, job_state, image_id, image_state, create_time
+FROM job_events
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s AND event_number > %(event_number)s
+ORDER BY event_number
+LIMIT %(limit)s;
+
+-- name: progress_of_job
+SELECT image_id, attempt, step, step_count, preview, update_time
+FROM image_progress
+WHERE tenant_id = %(tenant_id)s AND job_id = %(job_id)s
+    AND (%(after_time)s::timestamptz IS NULL OR update_time > %(after_time)s)
+ORDER BY update_time;

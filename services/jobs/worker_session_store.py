@@ -1,0 +1,171 @@
+"""A worker's session: one lease for all it holds, renewed by heartbeats on the database's clock.
+
+Every heartbeat is answered with the whole truth for that worker, so that no wake-up can be lost.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import scalar_row
+
+from database.queries import load_queries
+from database.rows import typed_row
+from services.jobs.records import AttemptKey, WorkerIdentity
+from tenants.ids import SessionId, TenantId
+
+_QUERIES: Final = load_queries(__file__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningAttempt:
+    """An attempt the worker holds; ``step`` counts steps done, ``begun`` that one has begun."""
+
+    key: AttemptKey
+    begun: bool
+    step: int
+    step_count: int
+    preview: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What a worker says each second; ``running`` names every attempt that it holds."""
+
+    worker: WorkerIdentity
+    process_id: int
+    ready: bool
+    waiting_tokens: int
+    batch_slots_free: int
+    interactive_slots_free: int
+    engine_step_counter: int
+    running: Sequence[RunningAttempt]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTruth:
+    """All that a worker must know."""
+
+    cancel_wishes: tuple[AttemptKey, ...]
+    invalid_attempts: tuple[AttemptKey, ...]
+    interactive_images_waiting: int
+    drain: bool
+    lease_expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    drain: bool
+    lease_expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ValidAttempt:
+    claim_token: UUID
+    cancel_wished: bool
+
+
+async def heartbeat(
+    conn: AsyncConnection,
+    beat: Heartbeat,
+    *,
+    tenant_id: TenantId,
+    lease_seconds: float,
+) -> SessionTruth | None:
+    """Renew the session's lease and read the truth for its worker.
+
+    None when the session's id belongs to another tenant: nothing was changed.
+    """
+    session = await _renew(conn, beat, tenant_id=tenant_id, lease_seconds=lease_seconds)
+    if session is None:
+        return None
+    await _note_begun(conn, beat)
+    valid = await _valid_attempts(conn, beat, tenant_id)
+    return SessionTruth(
+        cancel_wishes=tuple(
+            attempt.key for attempt in beat.running if valid.get(attempt.key.claim_token, False)
+        ),
+        invalid_attempts=tuple(
+            attempt.key for attempt in beat.running if attempt.key.claim_token not in valid
+        ),
+        interactive_images_waiting=await _count_interactive(conn, beat, tenant_id),
+        drain=session.drain,
+        lease_expire_time=session.lease_expire_time,
+    )
+
+
+async def write_progress(conn: AsyncConnection, running: Sequence[RunningAttempt]) -> None:
+    """Overwrite the progress of attempts that are still valid; never goes backwards."""
+    reports = [attempt for attempt in running if attempt.begun]
+    if not reports:
+        return
+    await conn.execute(
+        _QUERIES["upsert_progress"],
+        {
+            "image_ids": [report.key.image_id for report in reports],
+            "attempts": [report.key.attempt for report in reports],
+            "claim_tokens": [report.key.claim_token for report in reports],
+            "steps": [report.step for report in reports],
+            "step_counts": [report.step_count for report in reports],
+            "previews": [report.preview for report in reports],
+        },
+    )
+
+
+async def end_session(conn: AsyncConnection, session_id: SessionId) -> None:
+    """End a session whose worker said goodbye; what it held is recovered at the next sweep."""
+    await conn.execute(_QUERIES["end_session"], {"session_id": session_id})
+
+
+async def _renew(
+    conn: AsyncConnection, beat: Heartbeat, *, tenant_id: TenantId, lease_seconds: float
+) -> _Session | None:
+    async with conn.cursor(row_factory=typed_row(_Session)) as cursor:
+        await cursor.execute(
+            _QUERIES["upsert_session"],
+            {
+                "tenant_id": tenant_id,
+                "session_id": beat.worker.session_id,
+                "gpu_id": beat.worker.gpu_id,
+                "model": beat.worker.model,
+                "process_id": beat.process_id,
+                "ready": beat.ready,
+                "waiting_tokens": beat.waiting_tokens,
+                "batch_slots_free": beat.batch_slots_free,
+                "interactive_slots_free": beat.interactive_slots_free,
+                "engine_step_counter": beat.engine_step_counter,
+                "lease_seconds": lease_seconds,
+            },
+        )
+        return await cursor.fetchone()
+
+
+async def _note_begun(conn: AsyncConnection, beat: Heartbeat) -> None:
+    begun = [attempt.key.claim_token for attempt in beat.running if attempt.begun]
+    if begun:
+        await conn.execute(_QUERIES["note_begun_steps"], {"claim_tokens": begun})
+
+
+async def _valid_attempts(
+    conn: AsyncConnection, beat: Heartbeat, tenant_id: TenantId
+) -> dict[UUID, bool]:
+    """The claim tokens that still hold, and whether a cancel is wished."""
+    tokens = [attempt.key.claim_token for attempt in beat.running]
+    async with conn.cursor(row_factory=typed_row(_ValidAttempt)) as cursor:
+        await cursor.execute(
+            _QUERIES["valid_attempts"], {"tenant_id": tenant_id, "claim_tokens": tokens}
+        )
+        return {row.claim_token: row.cancel_wished for row in await cursor.fetchall()}
+
+
+async def _count_interactive(conn: AsyncConnection, beat: Heartbeat, tenant_id: TenantId) -> int:
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            _QUERIES["count_waiting_interactive"],
+            {"tenant_id": tenant_id, "model": beat.worker.model},
+        )
+        count: int | None = await cursor.fetchone()
+    return count or 0

@@ -1,0 +1,1 @@
+"""Who calls and who is served: tenants, their API keys and roles, their isolation names."""

@@ -1,0 +1,25 @@
+"""Names of things that cross module borders, and how new ones are made."""
+
+import secrets
+from typing import Final, NewType
+
+TenantId = NewType("TenantId", str)
+KeyId = NewType("KeyId", str)
+JobId = NewType("JobId", str)
+ImageId = NewType("ImageId", str)
+SessionId = NewType("SessionId", str)
+GpuId = NewType("GpuId", str)
+PriceId = NewType("PriceId", str)
+
+# Operators' keys and requests are stored under this name; no tenant can take it.
+OPERATOR_TENANT_ID: Final = TenantId("operator")
+
+# Lower-case base 32 without the letters and digits people mistake for one another (Crockford's).
+_ID_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+# 20 characters of 5 bits: 100 random bits, so ids need no coordination and tell nobody how many.
+_ID_LENGTH: Final = 20
+
+
+def new_resource_id() -> str:
+    """Return a fresh random id for a job, an image or a price version: 20 characters, 100 bits."""
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))

@@ -1,0 +1,79 @@
+"""Tenants in the database."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from psycopg import AsyncConnection
+
+from database.queries import load_queries
+from database.rows import typed_row
+from tenants.errors import TenantExistsError
+from tenants.ids import TenantId
+
+_QUERIES: Final = load_queries(__file__)
+
+
+class TenantState(StrEnum):
+    """Whether a tenant is served."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTenant:
+    """What an operator says of a new tenant.
+
+    ``allowed_models`` None admits every model of the catalogue; ``time_zone`` is an IANA name and
+    bounds the billing periods.
+    """
+
+    tenant_id: TenantId
+    display_name: str
+    currency: str
+    price_book: str = "standard"
+    legal_name: str = ""
+    postal_address: str = ""
+    vat_id: str = ""
+    time_zone: str = "UTC"
+    allowed_models: list[str] | None = None
+    queued_images_max: int = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant(NewTenant):
+    """A tenant as stored."""
+
+    state: TenantState
+    create_time: datetime
+    update_time: datetime
+
+
+async def insert_tenant(conn: AsyncConnection, tenant: NewTenant) -> Tenant:
+    """Store a new tenant; its ledger accounts are opened by the caller in the same transaction.
+
+    Raises:
+        TenantExistsError: the name is taken.
+    """
+    async with conn.cursor(row_factory=typed_row(Tenant)) as cursor:
+        await cursor.execute(_QUERIES["insert_tenant"], asdict(tenant))
+        row = await cursor.fetchone()
+    if row is None:
+        raise TenantExistsError(tenant.tenant_id)
+    return row
+
+
+async def get_tenant(conn: AsyncConnection, tenant_id: TenantId) -> Tenant | None:
+    """Find a tenant by its name."""
+    async with conn.cursor(row_factory=typed_row(Tenant)) as cursor:
+        await cursor.execute(_QUERIES["get_tenant"], {"tenant_id": tenant_id})
+        return await cursor.fetchone()
+
+
+async def list_tenants(conn: AsyncConnection, *, limit: int, after: str = "") -> list[Tenant]:
+    """List tenants by name, after one."""
+    async with conn.cursor(row_factory=typed_row(Tenant)) as cursor:
+        await cursor.execute(_QUERIES["list_tenants"], {"after": after, "limit": limit})
+        return await cursor.fetchall()

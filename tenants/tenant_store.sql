@@ -1,0 +1,22 @@
+-- name: insert_tenant
+INSERT INTO tenants (tenant_id, display_name, currency, price_book, legal_name, postal_address, vat_id, time_zone,
+    allowed_models, queued_images_max)
+VALUES (%(tenant_id)s, %(display_name)s, %(currency)s, %(price_book)s, %(legal_name)s, %(postal_address)s, %(vat_id)s,
+    %(time_zone)s, %(allowed_models)s, %(queued_images_max)s)
+ON CONFLICT (tenant_id) DO NOTHING
+RETURNING tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
+    allowed_models, queued_images_max, create_time, update_time;
+
+-- name: get_tenant
+SELECT tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
+    allowed_models, queued_images_max, create_time, update_time
+FROM tenants
+WHERE tenant_id = %(tenant_id)s;
+
+-- name: list_tenants
+SELECT tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
+    allowed_models, queued_images_max, create_time, update_time
+FROM tenants
+WHERE tenant_id > %(after)s
+ORDER BY tenant_id
+LIMIT %(limit)s;
