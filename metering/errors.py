@@ -60,4 +60,4 @@ class TimeZoneUnknownError(MeteringError):
 
 
 class LedgerMismatchError(MeteringError):
-    """Usage lines and captures of a period differ: nothing may be invoiced until that is cleared."""
+    """Usage and captures of a period differ: nothing is invoiced until that is cleared."""

@@ -1,0 +1,41 @@
+"""What must always hold of money and jobs: invariants that count their violations."""
+
+from typing import Final
+
+from psycopg import AsyncConnection
+from psycopg.rows import scalar_row
+
+from database.queries import load_queries
+
+_QUERIES: Final = load_queries(__file__)
+
+# Written out, so that whoever reads this list reads what is promised.
+_INVARIANTS: Final = {
+    "billed_not_succeeded": _QUERIES["billed_not_succeeded"],
+    "succeeded_not_billed": _QUERIES["succeeded_not_billed"],
+    "hold_resolved_twice": _QUERIES["hold_resolved_twice"],
+    "terminal_image_with_open_hold": _QUERIES["terminal_image_with_open_hold"],
+    "live_image_without_open_hold": _QUERIES["live_image_without_open_hold"],
+    "job_counters_differ": _QUERIES["job_counters_differ"],
+    "account_counters_differ": _QUERIES["account_counters_differ"],
+    "debits_differ_from_credits": _QUERIES["debits_differ_from_credits"],
+    "guarded_account_overdrawn": _QUERIES["guarded_account_overdrawn"],
+    "capture_above_hold": _QUERIES["capture_above_hold"],
+    "usage_differs_from_captures": _QUERIES["usage_differs_from_captures"],
+    "usage_lines_differ_from_price": _QUERIES["usage_lines_differ_from_price"],
+}
+
+
+async def check_invariants(conn: AsyncConnection) -> dict[str, int]:
+    """Count the violations of each invariant, over all that the connection's role sees.
+
+    Each query is one statement and so looks at one instant; it may run beside any other work.
+    """
+    counts: dict[str, int] = {}
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        for name, query in _INVARIANTS.items():
+            await cursor.execute(query)
+            count: int | None = await cursor.fetchone()
+            assert count is not None, "count(*) gives a row"
+            counts[name] = count
+    return counts

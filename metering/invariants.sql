@@ -1,0 +1,121 @@
+-- name: billed_not_succeeded
+SELECT count(*)
+FROM transfers AS capture
+LEFT JOIN images AS image ON image.image_id = capture.image_id
+WHERE capture.kind = 'POST' AND image.state IS DISTINCT FROM 'SUCCEEDED';
+
+-- name: succeeded_not_billed
+SELECT count(*)
+FROM images AS image
+WHERE image.state = 'SUCCEEDED'
+    AND NOT EXISTS (SELECT FROM transfers WHERE transfers.image_id = image.image_id AND kind = 'POST');
+
+-- name: hold_resolved_twice
+SELECT count(*)
+FROM (SELECT FROM transfers WHERE pending_id IS NOT NULL GROUP BY pending_id HAVING count(*) > 1) AS twice;
+
+-- name: terminal_image_with_open_hold
+SELECT count(*)
+FROM transfers AS hold
+JOIN images AS image ON image.image_id = hold.image_id
+WHERE hold.kind = 'PENDING' AND image.state IN ('SUCCEEDED', 'FAILED', 'BLOCKED', 'CANCELLED')
+    AND NOT EXISTS (SELECT FROM transfers AS resolution WHERE resolution.pending_id = hold.transfer_id);
+
+-- name: live_image_without_open_hold
+SELECT count(*)
+FROM images AS image
+WHERE image.state IN ('QUEUED', 'RUNNING', 'QUARANTINED')
+    AND NOT EXISTS (
+        SELECT
+        FROM transfers AS hold
+        WHERE hold.transfer_id = image.hold_transfer_id AND hold.kind = 'PENDING'
+            AND NOT EXISTS (SELECT FROM transfers AS resolution WHERE resolution.pending_id = hold.transfer_id));
+
+-- name: job_counters_differ
+SELECT count(*)
+FROM jobs AS job
+LEFT JOIN (
+    SELECT job_id, count(*) AS image_count,
+        count(*) FILTER (WHERE state = 'QUEUED') AS queued_count,
+        count(*) FILTER (WHERE state = 'RUNNING') AS running_count,
+        count(*) FILTER (WHERE state = 'QUARANTINED') AS quarantined_count,
+        count(*) FILTER (WHERE state = 'SUCCEEDED') AS succeeded_count,
+        count(*) FILTER (WHERE state = 'FAILED') AS failed_count,
+        count(*) FILTER (WHERE state = 'BLOCKED') AS blocked_count,
+        count(*) FILTER (WHERE state = 'CANCELLED') AS cancelled_count
+    FROM images
+    GROUP BY job_id
+) AS counted ON counted.job_id = job.job_id
+WHERE (job.image_count, job.queued_count, job.running_count, job.quarantined_count, job.succeeded_count,
+        job.failed_count, job.blocked_count, job.cancelled_count)
+    IS DISTINCT FROM (counted.image_count, counted.queued_count, counted.running_count, counted.quarantined_count,
+        counted.succeeded_count, counted.failed_count, counted.blocked_count, counted.cancelled_count);
+
+-- name: account_counters_differ
+-- A hold counts as pending on both of its accounts until it is resolved; singles and captures are posted.
+WITH movements AS (
+    SELECT hold.tenant_id, hold.currency, hold.debit_account, hold.credit_account,
+        hold.amount_nanos AS pending_nanos, 0 AS posted_nanos
+    FROM transfers AS hold
+    WHERE hold.kind = 'PENDING'
+        AND NOT EXISTS (SELECT FROM transfers AS resolution WHERE resolution.pending_id = hold.transfer_id)
+    UNION ALL
+    SELECT tenant_id, currency, debit_account, credit_account, 0, amount_nanos
+    FROM transfers
+    WHERE kind IN ('SINGLE', 'POST')
+), sides AS (
+    SELECT tenant_id, currency, debit_account AS kind, pending_nanos AS debits_pending, posted_nanos AS debits_posted,
+        0 AS credits_pending, 0 AS credits_posted
+    FROM movements
+    UNION ALL
+    SELECT tenant_id, currency, credit_account, 0, 0, pending_nanos, posted_nanos
+    FROM movements
+), sums AS (
+    SELECT tenant_id, currency, kind, sum(debits_pending) AS debits_pending, sum(debits_posted) AS debits_posted,
+        sum(credits_pending) AS credits_pending, sum(credits_posted) AS credits_posted
+    FROM sides
+    GROUP BY tenant_id, currency, kind
+)
+SELECT count(*)
+FROM accounts AS account
+LEFT JOIN sums USING (tenant_id, currency, kind)
+WHERE (account.debits_pending, account.debits_posted, account.credits_pending, account.credits_posted)
+    IS DISTINCT FROM (coalesce(sums.debits_pending, 0), coalesce(sums.debits_posted, 0),
+        coalesce(sums.credits_pending, 0), coalesce(sums.credits_posted, 0));
+
+-- name: debits_differ_from_credits
+SELECT count(*)
+FROM (
+    SELECT
+    FROM accounts
+    GROUP BY tenant_id, currency
+    HAVING sum(debits_pending) <> sum(credits_pending) OR sum(debits_posted) <> sum(credits_posted)
+) AS unbalanced;
+
+-- name: guarded_account_overdrawn
+SELECT count(*)
+FROM accounts
+WHERE guarded AND debits_pending + debits_posted > credits_posted + credit_limit_nanos;
+
+-- name: capture_above_hold
+SELECT count(*)
+FROM transfers AS capture
+JOIN transfers AS hold ON hold.transfer_id = capture.pending_id
+WHERE capture.kind = 'POST' AND capture.amount_nanos > hold.amount_nanos;
+
+-- name: usage_differs_from_captures
+-- Either side may lack the other; an image that was not charged has a price of 0 and no capture.
+SELECT count(*)
+FROM (SELECT image_id, price_nanos, currency FROM usage_records WHERE outcome = 'SUCCEEDED') AS used
+FULL JOIN (SELECT image_id, amount_nanos, currency FROM transfers WHERE kind = 'POST') AS capture USING (image_id)
+WHERE (used.price_nanos, used.currency) IS DISTINCT FROM (capture.amount_nanos, capture.currency);
+
+-- name: usage_lines_differ_from_price
+SELECT count(*)
+FROM usage_records AS used
+LEFT JOIN (
+    SELECT image_id, sum(billed_cost_nanos) AS billed_cost_nanos
+    FROM usage_lines
+    GROUP BY image_id
+) AS line USING (image_id)
+WHERE used.price_nanos <> coalesce(line.billed_cost_nanos, 0);

@@ -1,0 +1,25 @@
+-- name: insert_price_version
+INSERT INTO price_versions (price_id, price_book, currency, effective_time, document, document_sha256)
+VALUES (%(price_id)s, %(price_book)s, %(currency)s, %(effective_time)s, %(document)s, %(document_sha256)s)
+RETURNING price_id, price_book, currency, effective_time, document, document_sha256, create_time;
+
+-- name: get_price
+SELECT price_id, price_book, currency, effective_time, document, document_sha256, create_time
+FROM price_versions
+WHERE price_id = %(price_id)s;
+
+-- name: current_price
+SELECT price_id, price_book, currency, effective_time, document, document_sha256, create_time
+FROM price_versions
+WHERE price_book = %(price_book)s AND currency = %(currency)s AND effective_time <= %(at)s
+ORDER BY effective_time DESC
+LIMIT 1;
+
+-- name: list_prices
+SELECT price_id, price_book, currency, effective_time, document, document_sha256, create_time
+FROM price_versions
+WHERE price_book = %(price_book)s
+    AND (%(before_time)s::timestamptz IS NULL
+         OR (effective_time, price_id) < (%(before_time)s, %(before_id)s::text))
+ORDER BY effective_time DESC, price_id DESC
+LIMIT %(limit)s;

@@ -1,0 +1,214 @@
+"""From facts to a price: pure, exact, each component rounded once to nanos, half to even."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final
+
+from metering.energy_source import MEASURED_SOURCES, EnergySource
+from metering.errors import UsageInvalidError
+from metering.money import MILLIONTHS, divide_half_even, divide_up, storable_nanos
+from metering.price_document import Component, PriceComponent, PriceDocument, Tier
+
+_PIXELS_PER_MEGAPIXEL: Final = 1_000_000
+_MICROSECONDS_PER_SECOND: Final = 1_000_000
+_MICROSECONDS_PER_MILLISECOND: Final = 1_000
+_MILLIJOULES_PER_KWH: Final = 3_600_000_000
+# Far beyond any image, and small enough that every quantity is an exact decimal of 28 digits.
+_PIXEL_STEPS_MAX: Final = 10**15
+_GPU_SECONDS_MAX: Final = 10**9
+_MILLIJOULES_MAX: Final = 2**63 - 1
+# A millijoule is 2.8e-10 kWh: twelve places tell any two energies apart.
+_QUANTITY_PLACES: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderedImage:
+    """What is known of an image before it is drawn."""
+
+    model: str
+    tier: Tier
+    width: int
+    height: int
+    num_inference_steps: int
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height, self.num_inference_steps) < 1:
+            raise UsageInvalidError("width, height and steps of an image are positive")
+        if self.pixel_steps > _PIXEL_STEPS_MAX:
+            raise UsageInvalidError(f"{self.pixel_steps} pixel-steps are no image")
+
+    @property
+    def pixel_steps(self) -> int:
+        return self.width * self.height * self.num_inference_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatingFacts(OrderedImage):
+    """What an image consumed, as far as it was known when it was charged."""
+
+    gpu_seconds: float
+    energy_millijoules: int
+    energy_source: EnergySource
+
+    def __post_init__(self) -> None:
+        # Not super(): it does not know the copy of this class that slots=True makes.
+        OrderedImage.__post_init__(self)
+        # Not a number fails this too.
+        if not 0 <= self.gpu_seconds <= _GPU_SECONDS_MAX:
+            raise UsageInvalidError(f"{self.gpu_seconds} GPU-seconds cannot be")
+        if not 0 <= self.energy_millijoules <= _MILLIJOULES_MAX:
+            raise UsageInvalidError(f"{self.energy_millijoules} mJ cannot be")
+
+    @property
+    def gpu_microseconds(self) -> int:
+        """GPU time in the whole microseconds it is priced in."""
+        return round(Fraction(self.gpu_seconds) * _MICROSECONDS_PER_SECOND)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedLine:
+    """One line of an image's price.
+
+    ``list_unit_price_nanos`` includes the tier's multiplier; its decimals are exact.
+    ``billed_cost_nanos`` is quantity × unit price, rounded once.
+    """
+
+    component: Component
+    consumed_quantity: Decimal
+    consumed_unit: str
+    list_unit_price_nanos: Decimal
+    billed_cost_nanos: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rated:
+    """An image's price; the lines add up to the total."""
+
+    lines: tuple[RatedLine, ...]
+    total_nanos: int
+
+
+def rate(price: PriceDocument, facts: RatingFacts) -> Rated:
+    """Price what an image consumed.
+
+    Energy that the price does not charge for, because it was not measured, makes no line.
+
+    Raises:
+        AmountOverflowError: the total is more than the ledger can hold.
+    """
+    consumed = {
+        Component.PER_GPU_SECOND: facts.gpu_microseconds,
+        Component.PER_KWH: facts.energy_millijoules,
+    }
+    lines = tuple(
+        _priced_line(price, part, facts.tier, _known(facts) | consumed)
+        for part in price.components_for(facts.model)
+        if part.kind is not Component.PER_KWH or _charges_energy(price, facts.energy_source)
+    )
+    total_nanos = sum(line.billed_cost_nanos for line in lines)
+    return Rated(lines=lines, total_nanos=storable_nanos(total_nanos))
+
+
+def ceiling_nanos(price: PriceDocument, ordered: OrderedImage) -> int:
+    """Return the most that an image can cost within the price's bounds; what is held for it.
+
+    Raises:
+        AmountOverflowError: the ceiling is more than the ledger can hold.
+    """
+    counts = _known(ordered) | _bounds(price, ordered)
+    multiplier = price.multiplier_millionths(ordered.tier)
+    return storable_nanos(
+        sum(
+            divide_up(
+                counts[part.kind] * part.unit_price_nanos * multiplier,
+                _UNITS[part.kind].count * MILLIONTHS,
+            )
+            for part in price.components_for(ordered.model)
+        )
+    )
+
+
+def cap(rated: Rated, hold_nanos: int) -> Rated:
+    """Take a price down to what was held for it, in a line of its own; the rest is written off."""
+    excess_nanos = rated.total_nanos - hold_nanos
+    if excess_nanos <= 0:
+        return rated
+    line = RatedLine(
+        component=Component.CAP,
+        consumed_quantity=Decimal(1),
+        consumed_unit="image",
+        list_unit_price_nanos=Decimal(-excess_nanos),
+        billed_cost_nanos=-excess_nanos,
+    )
+    return Rated(lines=(*rated.lines, line), total_nanos=hold_nanos)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What a component is sold by, and how many of the whole numbers it is counted in make one."""
+
+    name: str
+    count: int
+
+
+_UNITS: Final = {
+    Component.PER_IMAGE: _Unit("image", 1),
+    Component.PER_MEGAPIXEL_STEP: _Unit("megapixel-step", _PIXELS_PER_MEGAPIXEL),
+    Component.PER_GPU_SECOND: _Unit("second", _MICROSECONDS_PER_SECOND),
+    Component.PER_KWH: _Unit("kWh", _MILLIJOULES_PER_KWH),
+}
+
+
+def _known(ordered: OrderedImage) -> dict[Component, int]:
+    """What is known of an image before it is drawn, in whole numbers."""
+    return {Component.PER_IMAGE: 1, Component.PER_MEGAPIXEL_STEP: ordered.pixel_steps}
+
+
+def _bounds(price: PriceDocument, ordered: OrderedImage) -> dict[Component, int]:
+    """What an image can consume at most, in the same whole numbers as what it did consume."""
+    bound = price.bound_for(ordered.model)
+    gpu_milliseconds = bound.gpu_milliseconds_fixed + divide_up(
+        bound.gpu_milliseconds_per_megapixel_step * ordered.pixel_steps, _PIXELS_PER_MEGAPIXEL
+    )
+    millijoules = bound.energy_millijoules_fixed + divide_up(
+        bound.energy_millijoules_per_megapixel_step * ordered.pixel_steps, _PIXELS_PER_MEGAPIXEL
+    )
+    return {
+        Component.PER_GPU_SECOND: gpu_milliseconds * _MICROSECONDS_PER_MILLISECOND,
+        Component.PER_KWH: millijoules,
+    }
+
+
+def _charges_energy(price: PriceDocument, source: EnergySource) -> bool:
+    if source is EnergySource.ESTIMATED:
+        return price.charge_estimated_energy
+    return source in MEASURED_SOURCES
+
+
+def _priced_line(
+    price: PriceDocument, part: PriceComponent, tier: Tier, counts: Mapping[Component, int]
+) -> RatedLine:
+    unit, count = _UNITS[part.kind], counts[part.kind]
+    # Exact until the one division: unit prices keep the multiplier's six decimals.
+    unit_price_millionths = part.unit_price_nanos * price.multiplier_millionths(tier)
+    return RatedLine(
+        component=part.kind,
+        consumed_quantity=_quantity(count, unit),
+        consumed_unit=unit.name,
+        list_unit_price_nanos=_shortest(Decimal(unit_price_millionths).scaleb(-6)),
+        billed_cost_nanos=divide_half_even(count * unit_price_millionths, unit.count * MILLIONTHS),
+    )
+
+
+def _quantity(count: int, unit: _Unit) -> Decimal:
+    """Write a count in its unit; exact for all but kWh, whose decimals have no end."""
+    places = divide_half_even(count * 10**_QUANTITY_PLACES, unit.count)
+    return _shortest(Decimal(places).scaleb(-_QUANTITY_PLACES))
+
+
+def _shortest(number: Decimal) -> Decimal:
+    """Drop the zeros at the end, without the exponent that ``normalize`` gives to 100."""
+    is_whole = number == number.to_integral_value()
+    return number.quantize(Decimal(1)) if is_whole else number.normalize()

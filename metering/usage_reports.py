@@ -1,0 +1,142 @@
+"""Reports of usage: every record, or sums by day, model, size, key, project, job, outcome."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Final
+
+from psycopg import AsyncConnection
+
+from database.queries import load_queries
+from database.rows import typed_row
+from metering.energy_source import EnergySource
+from metering.usage_records import UsageOutcome, UsageRecord
+from tenants.ids import ImageId, JobId, KeyId, TenantId
+
+_QUERIES: Final = load_queries(__file__)
+
+
+class UsageDimension(StrEnum):
+    """What sums may be split by."""
+
+    DAY = "DAY"
+    MODEL = "MODEL"
+    SIZE = "SIZE"
+    KEY = "KEY"
+    PROJECT = "PROJECT"
+    JOB = "JOB"
+    OUTCOME = "OUTCOME"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageFilter:
+    """Which usage; None and an empty ``outcomes`` let everything through.
+
+    Charged from ``start_time`` up to, not including, ``end_time``.
+    """
+
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    model: str | None = None
+    key_id: KeyId | None = None
+    project: str | None = None
+    job_id: JobId | None = None
+    outcomes: tuple[UsageOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageSum:
+    """Usage of one group; a dimension that was not asked for is None.
+
+    Days are those of the tenant's time zone. Seconds and energy are those of what SUCCEEDED;
+    ``energy_source`` is the weakest among them, the error one standard deviation.
+    """
+
+    day: date | None
+    model: str | None
+    width: int | None
+    height: int | None
+    key_id: KeyId | None
+    project: str | None
+    job_id: JobId | None
+    outcome: UsageOutcome | None
+    currency: str
+    image_count: int
+    succeeded_count: int
+    failed_count: int
+    blocked_count: int
+    cancelled_count: int
+    gpu_seconds: float
+    energy_millijoules: int
+    energy_error_millijoules: int
+    energy_source: EnergySource
+    billed_cost_nanos: int
+
+
+async def query_usage(
+    conn: AsyncConnection,
+    *,
+    tenant_id: TenantId,
+    time_zone: str,
+    group_by: Collection[UsageDimension],
+    chosen: UsageFilter,
+    limit: int,
+    offset: int = 0,
+) -> list[UsageSum]:
+    """Sum a tenant's usage, ordered by its groups; no group at all gives one sum or none."""
+    async with conn.cursor(row_factory=typed_row(UsageSum)) as cursor:
+        await cursor.execute(
+            _QUERIES["query_usage"],
+            _conditions(tenant_id, chosen)
+            | {
+                "time_zone": time_zone,
+                # From the best to the weakest, as declared.
+                "energy_sources": list(EnergySource),
+                "by_day": UsageDimension.DAY in group_by,
+                "by_model": UsageDimension.MODEL in group_by,
+                "by_size": UsageDimension.SIZE in group_by,
+                "by_key": UsageDimension.KEY in group_by,
+                "by_project": UsageDimension.PROJECT in group_by,
+                "by_job": UsageDimension.JOB in group_by,
+                "by_outcome": UsageDimension.OUTCOME in group_by,
+                "limit": limit,
+                "offset": offset,
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def list_usage(
+    conn: AsyncConnection,
+    *,
+    tenant_id: TenantId,
+    chosen: UsageFilter,
+    limit: int,
+    before: tuple[datetime, ImageId] | None = None,
+) -> list[UsageRecord]:
+    """List a tenant's usage records, the newest first.
+
+    ``before`` continues behind a record: its charge time and image.
+    """
+    before_time, before_image_id = before or (None, None)
+    async with conn.cursor(row_factory=typed_row(UsageRecord)) as cursor:
+        await cursor.execute(
+            _QUERIES["list_usage"],
+            _conditions(tenant_id, chosen)
+            | {"before_time": before_time, "before_image_id": before_image_id, "limit": limit},
+        )
+        return await cursor.fetchall()
+
+
+def _conditions(tenant_id: TenantId, chosen: UsageFilter) -> dict[str, object]:
+    return {
+        "tenant_id": tenant_id,
+        "start_time": chosen.start_time,
+        "end_time": chosen.end_time,
+        "model": chosen.model,
+        "key_id": chosen.key_id,
+        "project": chosen.project,
+        "job_id": chosen.job_id,
+        "outcomes": list(chosen.outcomes or UsageOutcome),
+    }
