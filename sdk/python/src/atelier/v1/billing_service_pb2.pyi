@@ -3,6 +3,7 @@
 isort:skip_file
 Money: wallet, prices, invoices, budgets."""
 
+from atelier.v1 import energy_pb2 as _energy_pb2
 from atelier.v1 import image_pb2 as _image_pb2
 from atelier.v1 import money_pb2 as _money_pb2
 from atelier.v1 import price_pb2 as _price_pb2
@@ -766,6 +767,7 @@ class Invoice(_message.Message):
     PAYMENT_TIME_FIELD_NUMBER: _builtins.int
     VOID_TIME_FIELD_NUMBER: _builtins.int
     CREDIT_NOTES_FIELD_NUMBER: _builtins.int
+    ENERGIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}/invoices/{invoice}`, where the id is the billing period, such as 2026-11."""
     invoice_number: _builtins.str
@@ -775,7 +777,7 @@ class Invoice(_message.Message):
     image_count: _builtins.int
     """Images charged."""
     energy_millijoules: _builtins.int
-    """Their energy."""
+    """Their energy; `energies` tells where the figures come from."""
     @_builtins.property
     def billing_period_start(self) -> _timestamp_pb2.Timestamp:
         """Start of the period, in the tenant's time zone."""
@@ -826,6 +828,10 @@ class Invoice(_message.Message):
     def credit_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreditNote]:
         """Corrections."""
 
+    @_builtins.property
+    def energies(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceEnergy]:
+        """Their energy by model and source."""
+
     def __init__(
         self,
         *,
@@ -846,14 +852,49 @@ class Invoice(_message.Message):
         payment_time: _timestamp_pb2.Timestamp | None = ...,
         void_time: _timestamp_pb2.Timestamp | None = ...,
         credit_notes: _abc.Iterable[Global___CreditNote] | None = ...,
+        energies: _abc.Iterable[Global___InvoiceEnergy] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["billing_period_end", b"billing_period_end", "billing_period_start", b"billing_period_start", "customer", b"customer", "finalize_time", b"finalize_time", "issuer", b"issuer", "net_total", b"net_total", "payment_time", b"payment_time", "tax_total", b"tax_total", "total", b"total", "void_time", b"void_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_period_end", b"billing_period_end", "billing_period_start", b"billing_period_start", "credit_notes", b"credit_notes", "customer", b"customer", "energy_millijoules", b"energy_millijoules", "finalize_time", b"finalize_time", "image_count", b"image_count", "invoice_number", b"invoice_number", "issuer", b"issuer", "lines", b"lines", "name", b"name", "net_total", b"net_total", "payment_time", b"payment_time", "state", b"state", "tax_total", b"tax_total", "total", b"total", "void_time", b"void_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_period_end", b"billing_period_end", "billing_period_start", b"billing_period_start", "credit_notes", b"credit_notes", "customer", b"customer", "energies", b"energies", "energy_millijoules", b"energy_millijoules", "finalize_time", b"finalize_time", "image_count", b"image_count", "invoice_number", b"invoice_number", "issuer", b"issuer", "lines", b"lines", "name", b"name", "net_total", b"net_total", "payment_time", b"payment_time", "state", b"state", "tax_total", b"tax_total", "total", b"total", "void_time", b"void_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Invoice: _TypeAlias = Invoice  # noqa: Y015
+
+@_typing.final
+class InvoiceEnergy(_message.Message):
+    """What an invoice's images of one model consumed, by where the figure comes from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    ENERGY_SOURCE_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    ENERGY_MILLIJOULES_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """`models/{model}`."""
+    energy_source: _energy_pb2.EnergySource.ValueType
+    """Where the figure comes from."""
+    image_count: _builtins.int
+    """How many images."""
+    energy_millijoules: _builtins.int
+    """Their energy."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        energy_source: _energy_pb2.EnergySource.ValueType = ...,
+        image_count: _builtins.int = ...,
+        energy_millijoules: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["energy_millijoules", b"energy_millijoules", "energy_source", b"energy_source", "image_count", b"image_count", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvoiceEnergy: _TypeAlias = InvoiceEnergy  # noqa: Y015
 
 @_typing.final
 class CreditNote(_message.Message):
