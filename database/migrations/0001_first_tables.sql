@@ -328,6 +328,7 @@ CREATE TABLE energy_segments (
 );
 CREATE INDEX energy_segments_of_hour ON energy_segments (gpu_id, hour_start_time);
 CREATE INDEX energy_segments_of_session ON energy_segments (session_id, last_mark_number);
+CREATE INDEX energy_segments_silent ON energy_segments (session_id, end_time) WHERE kind = 'SILENT';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON energy_segments
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
