@@ -61,3 +61,19 @@ class TimeZoneUnknownError(MeteringError):
 
 class LedgerMismatchError(MeteringError):
     """Usage and captures of a period differ: nothing is invoiced until that is cleared."""
+
+
+class SegmentsInvalidError(MeteringError):
+    """Energy segments that cannot be stored: not consecutive, not of one hour, not adding up."""
+
+
+class CounterError(MeteringError):
+    """The device's energy cannot be read."""
+
+
+class CounterUnavailableError(CounterError):
+    """It cannot be read now; the next reading may succeed."""
+
+
+class CounterUnsupportedError(CounterError):
+    """This device has no such counter and never will."""
