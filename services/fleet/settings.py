@@ -24,8 +24,6 @@ class Settings(BaseSettings):
     gpu_ids: tuple[str, ...] = Field(
         default=(), description="NVIDIA devices, as gpu-0; with any, the processor draws nothing"
     )
-    batch_slots: PositiveInt = 4
-    interactive_slots: PositiveInt = 1
     threads_per_worker: PositiveInt | None = Field(
         default=None, description="unset: the cores divided by the workers"
     )

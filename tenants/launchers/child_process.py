@@ -7,13 +7,12 @@ a starter that comes back may adopt what it started before.
 
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -130,26 +129,6 @@ def wait_for_end(child: ChildProcess, *, timeout_seconds: float) -> bool:
             return False
         time.sleep(_POLL_SECONDS)
     return True
-
-
-def write_child_file(path: Path, child: ChildProcess) -> None:
-    """Note a child for a later starter, in one step: the file is whole or not there."""
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(asdict(child)))
-    temporary.replace(path)
-
-
-def read_child_file(path: Path) -> ChildProcess | None:
-    """Read a note; None when there is none or it cannot be read."""
-    try:
-        noted = json.loads(path.read_text())
-        return ChildProcess(
-            pid=int(noted["pid"]),
-            start_ticks=int(noted["start_ticks"]),
-            boot_id=str(noted["boot_id"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

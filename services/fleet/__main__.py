@@ -1,0 +1,142 @@
+"""The fleet's process: `python -m services.fleet`, `atelier-fleet`.
+
+One is active at a time; others wait for the lock and take over what runs.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psycopg
+import structlog
+from pydantic import ValidationError
+
+from database.duty_lock import try_lock_duty
+from database.pool import Connection, open_pool
+from services.fleet.brokers import Brokers
+from services.fleet.fleet import Fleet
+from services.fleet.fleet_store import WorkerRow, read_situation, write_workers
+from services.fleet.settings import Settings
+from services.fleet.workers import WorkerModel, Workers
+from services.jobs.errors import CatalogueError
+from services.jobs.model_catalogue import load_catalogue
+from services.log import configure_log
+from tenants.launchers.process_launcher import ProcessLauncher
+from tenants.run_directory import RunDirectory
+
+log = structlog.get_logger()
+
+_RECONNECT_SECONDS = 1.0
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    configure_log("fleet")
+    try:
+        settings = Settings()  # pyright: ignore[reportCallIssue]
+        fleet = _join(settings)
+    except (ValidationError, CatalogueError) as error:
+        sys.exit(str(error))
+    asyncio.run(_run(settings, fleet))
+
+
+async def _run(settings: Settings, fleet: Fleet) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        while not stop.is_set():
+            await _work_until_lost(settings, fleet, stop)
+    finally:
+        if settings.end_children_at_exit:
+            fleet.end_all()
+        log.info("fleet_ended")
+
+
+def _join(settings: Settings) -> Fleet:
+    run = RunDirectory(settings.run_directory)
+    models = _worker_models(settings.model_catalogue_path)
+    launcher = ProcessLauncher()
+    log.warning("launcher", launcher=launcher.name, isolation=launcher.isolation)
+    settings.log_directory.mkdir(parents=True, exist_ok=True)
+    return Fleet(
+        run=run,
+        brokers=Brokers(
+            run=run,
+            data_directory=settings.broker_data_directory,
+            log_directory=settings.log_directory,
+        ),
+        workers=Workers(
+            run=run,
+            launcher=launcher,
+            models=models,
+            drain_seconds=settings.drain_seconds,
+            log_directory=settings.log_directory,
+        ),
+        gpu_ids=settings.devices,
+        models=tuple(models),
+        cores=len(os.sched_getaffinity(0)),
+        threads_per_worker=settings.threads_per_worker,
+    )
+
+
+def _worker_models(catalogue_path: Path) -> dict[str, WorkerModel]:
+    return {
+        name: WorkerModel(
+            path=_absolute(model.source, catalogue_path.parent),
+            batch_slots=model.batch_slots,
+            interactive_slots=model.interactive_slots,
+        )
+        for name, model in load_catalogue(catalogue_path).items()
+    }
+
+
+def _absolute(source: str, folder: Path) -> str:
+    """Return a folder's full path; what is no folder beside the catalogue is a hub's name."""
+    beside = folder / source
+    return str(beside.resolve()) if beside.is_dir() else source
+
+
+async def _work_until_lost(settings: Settings, fleet: Fleet, stop: asyncio.Event) -> None:
+    """Act while this process holds the lock; without PostgreSQL there is no lock and no acting."""
+    try:
+        async with (
+            open_pool(
+                settings.database_url.get_secret_value(), size_max=1, application_name="fleet"
+            ) as pool,
+            pool.connection() as connection,
+        ):
+            while not stop.is_set() and not await try_lock_duty(connection, "fleet"):
+                await _sleep(settings.tick_seconds, stop)
+            if not stop.is_set():
+                fleet.adopt()
+                await _look_again_and_again(settings, fleet, connection, stop)
+    except psycopg.OperationalError as error:
+        log.warning("database_lost", reason=str(error))
+        await _sleep(_RECONNECT_SECONDS, stop)
+
+
+async def _look_again_and_again(
+    settings: Settings, fleet: Fleet, connection: Connection, stop: asyncio.Event
+) -> None:
+    shown: list[WorkerRow] | None = None
+    while not stop.is_set():
+        situation = await read_situation(connection, silence_seconds=settings.silence_seconds)
+        workers = fleet.look(situation)
+        if workers != shown:
+            await write_workers(connection, workers)
+            shown = workers
+        await _sleep(settings.tick_seconds, stop)
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+if __name__ == "__main__":
+    main()

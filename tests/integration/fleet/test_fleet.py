@@ -1,0 +1,224 @@
+"""The fleet with real brokers; its workers are sleeping processes, for nothing is drawn here."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from services.fleet.broker import answers
+from services.fleet.brokers import Brokers
+from services.fleet.fleet import Fleet
+from services.fleet.fleet_store import BacklogRow, Situation, TenantRow, WorkerRow
+from services.fleet.workers import WorkerModel, Workers
+from tenants.launchers.child_process import ChildProcess, start_child
+from tenants.launchers.worker_launcher import WorkerOrder
+from tenants.run_directory import RunDirectory
+
+MORNING = datetime(2026, 1, 1, 8, tzinfo=UTC)
+OBEDIENT = "import time; time.sleep(600)"
+STUCK = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+
+
+class SleepingLauncher:
+    """Starts processes that do nothing, in the way of the real launcher."""
+
+    name = "process"
+    isolation = "NONE"
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self.orders: list[WorkerOrder] = []
+
+    def start(self, order: WorkerOrder) -> ChildProcess:
+        self.orders.append(order)
+        return start_child(
+            [sys.executable, "-c", self.program],
+            environment={},
+            log_path=order.log_path,
+            death_signal=None,
+        )
+
+
+class Host:
+    """One run directory and the fleets that work in it, one after the other."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.run = RunDirectory(directory / "run")
+        self.launcher = SleepingLauncher(OBEDIENT)
+        self.fleets: list[Fleet] = []
+
+    def fleet(self, *, devices: int = 2, drain_seconds: float = 5.0) -> Fleet:
+        fleet = Fleet(
+            run=self.run,
+            brokers=Brokers(
+                run=self.run,
+                data_directory=self.directory / "brokers",
+                log_directory=self.directory,
+            ),
+            workers=Workers(
+                run=self.run,
+                launcher=self.launcher,
+                models={"mini": WorkerModel(path="/mini", batch_slots=4, interactive_slots=1)},
+                drain_seconds=drain_seconds,
+                log_directory=self.directory,
+            ),
+            gpu_ids=[f"cpu-{number}" for number in range(devices)],
+            models=["mini"],
+            cores=4,
+            threads_per_worker=None,
+        )
+        fleet.adopt()
+        self.fleets.append(fleet)
+        return fleet
+
+
+@pytest.fixture
+def host(short_directory: Path) -> Generator[Host]:
+    host = Host(short_directory)
+    yield host
+    for fleet in host.fleets:
+        fleet.end_all()
+
+
+def situation(*tenant_ids: str, backlog: dict[str, int] | None = None) -> Situation:
+    return Situation(
+        tenants=tuple(
+            TenantRow(tenant_id=tenant_id, allowed_models=None, create_time=MORNING)
+            for tenant_id in tenant_ids
+        ),
+        backlog=tuple(
+            BacklogRow(tenant_id=tenant_id, model="mini", image_count=count)
+            for tenant_id, count in (backlog or {}).items()
+        ),
+        sessions=(),
+    )
+
+
+def holders(workers: list[WorkerRow]) -> dict[str, str]:
+    return {worker.gpu_id: worker.tenant_id for worker in workers if worker.process_id is not None}
+
+
+def process_ids(workers: list[WorkerRow]) -> dict[str, int | None]:
+    return {worker.tenant_id: worker.process_id for worker in workers}
+
+
+def eventually(look: Callable[[], bool], *, seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not look():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_new_tenant_gets_directory_broker_and_worker_while_the_fleet_runs(host: Host) -> None:
+    fleet = host.fleet()
+    fleet.look(situation("acme"))
+
+    workers = fleet.look(situation("acme", "zeta"))
+
+    assert holders(workers) == {"cpu-0": "acme", "cpu-1": "zeta"}
+    assert answers(host.run.broker_socket("zeta"))
+    assert host.run.gpu_directory("zeta", "cpu-1").is_dir()
+    assert [order.threads for order in host.launcher.orders] == [4, 2]
+
+
+def test_a_killed_worker_is_started_again(host: Host) -> None:
+    fleet = host.fleet()
+    before = fleet.look(situation("acme"))
+    os.kill(before[0].process_id or 0, signal.SIGKILL)
+
+    def restarted() -> bool:
+        return process_ids(fleet.look(situation("acme"))) not in (
+            process_ids(before),
+            {"acme": None},
+        )
+
+    assert eventually(restarted)
+    assert fleet.look(situation("acme"))[0].restart_count == 1
+
+
+def test_a_worker_that_keeps_dying_is_started_less_and_less_often(host: Host) -> None:
+    host.launcher.program = "raise SystemExit(1)"
+    fleet = host.fleet()
+
+    deadline = time.monotonic() + 3.0
+    while time.monotonic() < deadline:
+        fleet.look(situation("acme"))
+        time.sleep(0.02)
+
+    assert 2 <= len(host.launcher.orders) <= 4
+
+
+def test_a_killed_broker_is_started_again_with_the_workers_left_alone(host: Host) -> None:
+    fleet = host.fleet()
+    before = fleet.look(situation("acme"))
+    (note,) = (host.run.fleet_directory / "brokers").glob("acme.json")
+    broker_pid = int(note.read_text().split('"pid":')[1].split(",")[0])
+    os.kill(broker_pid, signal.SIGKILL)
+
+    def serves_again() -> bool:
+        fleet.look(situation("acme"))
+        return answers(host.run.broker_socket("acme"))
+
+    assert eventually(serves_again)
+    assert process_ids(fleet.look(situation("acme"))) == process_ids(before)
+
+
+def test_a_fleet_that_comes_back_adopts_what_runs(host: Host) -> None:
+    before = host.fleet().look(situation("acme", "zeta"))
+
+    after = host.fleet().look(situation("acme", "zeta"))
+
+    assert process_ids(after) == process_ids(before)
+    assert len(host.launcher.orders) == 2
+
+
+def test_what_died_while_no_fleet_ran_is_started_by_the_next(host: Host) -> None:
+    before = host.fleet().look(situation("acme", "zeta"))
+    zeta = process_ids(before)["zeta"] or 0
+    os.kill(zeta, signal.SIGKILL)
+    os.waitpid(zeta, 0)
+
+    after = host.fleet().look(situation("acme", "zeta"))
+
+    assert process_ids(after)["acme"] == process_ids(before)["acme"]
+    assert process_ids(after)["zeta"] not in (None, zeta)
+
+
+def test_a_device_changes_hands_when_its_tenant_has_no_work_and_another_has(host: Host) -> None:
+    fleet = host.fleet(devices=1)
+    fleet.look(situation("acme", "zeta"))
+
+    work = situation("acme", "zeta", backlog={"zeta": 3})
+
+    assert eventually(lambda: holders(fleet.look(work)) == {"cpu-0": "zeta"})
+    assert not host.run.gpu_directory("acme", "cpu-0").exists()
+
+
+def test_a_worker_that_does_not_drain_is_killed(host: Host) -> None:
+    host.launcher.program = STUCK
+    fleet = host.fleet(devices=1, drain_seconds=0.5)
+    (before,) = fleet.look(situation("acme"))
+    # Time for the program to begin to ignore SIGTERM.
+    time.sleep(0.3)
+
+    fleet.end_all()
+
+    assert not Path(f"/proc/{before.process_id}").exists()
+
+
+def test_the_fleets_end_can_take_everything_with_it(host: Host) -> None:
+    fleet = host.fleet()
+    workers = fleet.look(situation("acme", "zeta"))
+
+    fleet.end_all()
+
+    assert not any(Path(f"/proc/{worker.process_id}").exists() for worker in workers)
+    assert not answers(host.run.broker_socket("acme"))
