@@ -259,6 +259,7 @@ async def _rate(
     return rate(
         price.document,
         RatingFacts(
+            model=moved.model,
             width=moved.width,
             height=moved.height,
             num_inference_steps=moved.num_inference_steps,
