@@ -41,10 +41,10 @@ async def create_job(conn: AsyncConnection, job: NewJob) -> Job:
     return created
 
 
-async def count_open_images(conn: AsyncConnection, tenant_id: TenantId) -> int:
-    """Count a tenant's images that are queued or running; what its queue quota bounds."""
+async def count_queued_images(conn: AsyncConnection, tenant_id: TenantId) -> int:
+    """Count a tenant's images that are queued; what its queue quota bounds."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(_QUERIES["count_open_images"], {"tenant_id": tenant_id})
+        await cursor.execute(_QUERIES["count_queued_images"], {"tenant_id": tenant_id})
         count: int | None = await cursor.fetchone()
     return count or 0
 
@@ -64,8 +64,14 @@ async def list_jobs(
     before: tuple[datetime, JobId] | None = None,
     states: Sequence[JobState] | None = None,
     project: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    start_time: datetime | None = None,
+    end_time: datetime | None = None,
 ) -> list[Job]:
-    """List a tenant's jobs, newest first, before a (create_time, job_id)."""
+    """List a tenant's jobs, newest first, before a (create_time, job_id).
+
+    A condition that is None holds for every job; ``labels`` must all be there.
+    """
     before_time, before_job_id = before or (None, None)
     async with conn.cursor(row_factory=typed_row(Job)) as cursor:
         await cursor.execute(
@@ -76,6 +82,9 @@ async def list_jobs(
                 "before_job_id": before_job_id,
                 "states": None if states is None else [str(state) for state in states],
                 "project": project,
+                "labels": Jsonb(dict(labels or {})),
+                "start_time": start_time,
+                "end_time": end_time,
                 "limit": limit,
             },
         )
@@ -90,8 +99,14 @@ async def list_images(
     limit: int,
     after_number: int = 0,
     states: Sequence[ImageState] | None = None,
+    client_ref: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    image_ids: Sequence[ImageId] | None = None,
 ) -> list[Image]:
-    """List a job's images by number, after one."""
+    """List a job's images by number, after one.
+
+    A condition that is None holds for every image; ``labels`` must all be there.
+    """
     async with conn.cursor(row_factory=typed_row(Image)) as cursor:
         await cursor.execute(
             _QUERIES["list_images"],
@@ -100,6 +115,9 @@ async def list_images(
                 "job_id": job_id,
                 "after_number": after_number,
                 "states": None if states is None else [str(state) for state in states],
+                "client_ref": client_ref,
+                "labels": Jsonb(dict(labels or {})),
+                "image_ids": None if image_ids is None else list(image_ids),
                 "limit": limit,
             },
         )

@@ -20,9 +20,9 @@ SET hold_transfer_id = hold.transfer_id
 FROM unnest(%(image_ids)s::text[], %(transfer_ids)s::bigint[]) AS hold (image_id, transfer_id)
 WHERE images.image_id = hold.image_id;
 
--- name: count_open_images
+-- name: count_queued_images
 SELECT count(*) FROM images
-WHERE tenant_id = %(tenant_id)s AND state IN ('QUEUED', 'RUNNING');
+WHERE tenant_id = %(tenant_id)s AND state = 'QUEUED';
 
 -- name: get_job
 SELECT tenant_id, job_id, state, display_name, tier, project, labels, key_id, price_id, currency, hold_nanos,
@@ -41,6 +41,9 @@ WHERE tenant_id = %(tenant_id)s
          OR (create_time, job_id) < (%(before_time)s::timestamptz, %(before_job_id)s))
     AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s))
     AND (%(project)s::text IS NULL OR project = %(project)s)
+    AND labels @> %(labels)s
+    AND (%(start_time)s::timestamptz IS NULL OR create_time >= %(start_time)s)
+    AND (%(end_time)s::timestamptz IS NULL OR create_time < %(end_time)s)
 ORDER BY create_time DESC, job_id DESC
 LIMIT %(limit)s;
 
@@ -61,6 +64,9 @@ FROM images AS image
 LEFT JOIN pictures AS picture USING (image_id)
 WHERE image.tenant_id = %(tenant_id)s AND image.job_id = %(job_id)s AND image.image_number > %(after_number)s
     AND (%(states)s::text[] IS NULL OR image.state = ANY(%(states)s))
+    AND (%(client_ref)s::text IS NULL OR image.client_ref = %(client_ref)s)
+    AND image.labels @> %(labels)s
+    AND (%(image_ids)s::text[] IS NULL OR image.image_id = ANY(%(image_ids)s))
 ORDER BY image.image_number
 LIMIT %(limit)s;
 
