@@ -47,9 +47,10 @@ def main() -> int:
         compiled = Path(folder, "contract.binpb")
         compiled.write_bytes(contract.SerializeToString())
         against = ("--against", str(arguments.against), "--against-config", str(BUF_CONFIGURATION))
+        layout = run_buf(buf, "format", PROTOS_FOLDER, "--diff", "--exit-code")
         style = run_buf(buf, "lint", compiled)
         compatibility = run_buf(buf, "breaking", compiled, *against)
-    return unchanged or style or compatibility
+    return unchanged or layout or style or compatibility
 
 
 def find_buf() -> str | None:
@@ -58,9 +59,9 @@ def find_buf() -> str | None:
     return str(installed) if installed.exists() else shutil.which("buf")
 
 
-def run_buf(buf: str, check: str, contract: Path, *arguments: str) -> int:
+def run_buf(buf: str, check: str, subject: Path, *arguments: str) -> int:
     """Run one check of buf; what it finds goes to the standard output."""
-    command = [buf, check, str(contract), "--config", str(BUF_CONFIGURATION), *arguments]
+    command = [buf, check, str(subject), "--config", str(BUF_CONFIGURATION), *arguments]
     return subprocess.run(command, check=False).returncode
 
 

@@ -23,20 +23,21 @@ _sym_db = _symbol_database.Default()
 
 
 from atelier.v1 import image_pb2 as atelier_dot_v1_dot_image__pb2
+from atelier.v1 import job_service_pb2 as atelier_dot_v1_dot_job__service__pb2
 from atelier.v1 import money_pb2 as atelier_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/v1/image_service.proto\x12\natelier.v1\x1a\x16\x61telier/v1/image.proto\x1a\x16\x61telier/v1/money.proto\"\xe6\x01\n\x14GenerateImageRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12+\n\x04spec\x18\x02 \x01(\x0b\x32\x15.atelier.v1.ImageSpecB\x00R\x04spec\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\x12\x1a\n\x08previews\x18\x04 \x01(\x08R\x08previews\x12.\n\x08max_cost\x18\x05 \x01(\x0b\x32\x11.atelier.v1.MoneyB\x00R\x07maxCost\x12\x1a\n\x07project\x18\x06 \x01(\tB\x00R\x07project\"\xca\x01\n\x15GenerateImageResponse\x12)\n\x05image\x18\x01 \x01(\x0b\x32\x11.atelier.v1.ImageH\x00R\x05image\x12\x37\n\x08progress\x18\x02 \x01(\x0b\x32\x19.atelier.v1.ImageProgressH\x00R\x08progress\x12-\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x17.atelier.v1.PictureFileH\x00R\x04\x66ile\x12\x16\n\x05\x63hunk\x18\x04 \x01(\x0cH\x00R\x05\x63hunkB\x06\n\x04news2f\n\x0cImageService\x12V\n\rGenerateImage\x12 .atelier.v1.GenerateImageRequest\x1a!.atelier.v1.GenerateImageResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/v1/image_service.proto\x12\natelier.v1\x1a\x16\x61telier/v1/image.proto\x1a\x1c\x61telier/v1/job_service.proto\x1a\x16\x61telier/v1/money.proto\"\xe6\x01\n\x14GenerateImageRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12+\n\x04spec\x18\x02 \x01(\x0b\x32\x15.atelier.v1.ImageSpecB\x00R\x04spec\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\x12\x1a\n\x08previews\x18\x04 \x01(\x08R\x08previews\x12.\n\x08max_cost\x18\x05 \x01(\x0b\x32\x11.atelier.v1.MoneyB\x00R\x07maxCost\x12\x1a\n\x07project\x18\x06 \x01(\tB\x00R\x07project\"\x82\x02\n\x15GenerateImageResponse\x12)\n\x05image\x18\x01 \x01(\x0b\x32\x11.atelier.v1.ImageH\x00R\x05image\x12\x37\n\x08progress\x18\x02 \x01(\x0b\x32\x19.atelier.v1.ImageProgressH\x00R\x08progress\x12-\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x17.atelier.v1.PictureFileH\x00R\x04\x66ile\x12\x16\n\x05\x63hunk\x18\x04 \x01(\x0cH\x00R\x05\x63hunk\x12\x36\n\nkeep_alive\x18\x05 \x01(\x0b\x32\x15.atelier.v1.KeepAliveH\x00R\tkeepAliveB\x06\n\x04news2f\n\x0cImageService\x12V\n\rGenerateImage\x12 .atelier.v1.GenerateImageRequest\x1a!.atelier.v1.GenerateImageResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atelier.v1.image_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GENERATEIMAGEREQUEST']._serialized_start=95
-  _globals['_GENERATEIMAGEREQUEST']._serialized_end=325
-  _globals['_GENERATEIMAGERESPONSE']._serialized_start=328
-  _globals['_GENERATEIMAGERESPONSE']._serialized_end=530
-  _globals['_IMAGESERVICE']._serialized_start=532
-  _globals['_IMAGESERVICE']._serialized_end=634
+  _globals['_GENERATEIMAGEREQUEST']._serialized_start=125
+  _globals['_GENERATEIMAGEREQUEST']._serialized_end=355
+  _globals['_GENERATEIMAGERESPONSE']._serialized_start=358
+  _globals['_GENERATEIMAGERESPONSE']._serialized_end=616
+  _globals['_IMAGESERVICE']._serialized_start=618
+  _globals['_IMAGESERVICE']._serialized_end=720
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 One picture while somebody waits for it."""
 
 from atelier.v1 import image_pb2 as _image_pb2
+from atelier.v1 import job_service_pb2 as _job_service_pb2
 from atelier.v1 import money_pb2 as _money_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -74,6 +75,7 @@ class GenerateImageResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
+    KEEP_ALIVE_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """Its bytes in order, at most 1 MiB each."""
     @_builtins.property
@@ -88,6 +90,10 @@ class GenerateImageResponse(_message.Message):
     def file(self) -> _image_pb2.PictureFile:
         """The finished picture's length and hash."""
 
+    @_builtins.property
+    def keep_alive(self) -> _job_service_pb2.KeepAlive:
+        """Nothing happened for 15 seconds; the stream lives."""
+
     def __init__(
         self,
         *,
@@ -95,12 +101,13 @@ class GenerateImageResponse(_message.Message):
         progress: _image_pb2.ImageProgress | None = ...,
         file: _image_pb2.PictureFile | None = ...,
         chunk: _builtins.bytes = ...,
+        keep_alive: _job_service_pb2.KeepAlive | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "file", b"file", "image", b"image", "news", b"news", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "file", b"file", "image", b"image", "keep_alive", b"keep_alive", "news", b"news", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "file", b"file", "image", b"image", "news", b"news", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "file", b"file", "image", b"image", "keep_alive", b"keep_alive", "news", b"news", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_news: _TypeAlias = _typing.Literal["image", "progress", "file", "chunk"]  # noqa: Y015
+    _WhichOneofReturnType_news: _TypeAlias = _typing.Literal["image", "progress", "file", "chunk", "keep_alive"]  # noqa: Y015
     _WhichOneofArgType_news: _TypeAlias = _typing.Literal["news", b"news"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_news) -> _WhichOneofReturnType_news | None: ...
 
