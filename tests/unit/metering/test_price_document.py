@@ -41,7 +41,7 @@ def test_the_canonical_form_is_one_line_with_every_member() -> None:
     "member", ["tiers", "minimum_per_period", "discounts", "setup_fee", "Currency"]
 )
 def test_what_would_not_be_priced_is_refused_by_name(member: str) -> None:
-    members = {"currency": "EUR", "components": [], member: 1}
+    members: dict[str, object] = {"currency": "EUR", "components": [], member: 1}
 
     with pytest.raises(PriceFeatureUnsupportedError) as caught:
         from_json(json.dumps(members))
@@ -49,7 +49,7 @@ def test_what_would_not_be_priced_is_refused_by_name(member: str) -> None:
 
 
 def test_tiers_inside_a_component_are_refused_by_name() -> None:
-    component = {"kind": "PER_IMAGE", "unit_price_nanos": 1, "tiers": []}
+    component: dict[str, object] = {"kind": "PER_IMAGE", "unit_price_nanos": 1, "tiers": []}
 
     with pytest.raises(PriceFeatureUnsupportedError) as caught:
         from_json(json.dumps({"currency": "EUR", "components": [component]}))
