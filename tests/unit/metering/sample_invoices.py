@@ -173,7 +173,7 @@ def empty_invoice() -> Invoice:
     )
 
 
-HOSTILE = '"]#panic("typst") *bold* $x$ `raw` \\ <label> @ref [] // comment =1+1 \u202e\x00 \U0001d4b3 漢字'
+HOSTILE = '"]#panic("typst") *bold* $x$ `raw` \\ <label> @ref [] // =1+1 \u202e\x00 \U0001d4b3 漢字'
 
 
 def hostile_invoice() -> Invoice:
