@@ -95,11 +95,12 @@ async def current_price(
 async def list_prices(
     conn: AsyncConnection,
     *,
-    price_book: str,
     limit: int,
+    price_book: str | None = None,
+    currency: str | None = None,
     before: tuple[datetime, str] | None = None,
 ) -> list[PriceVersion]:
-    """List a book's versions in all currencies, the newest effective time first.
+    """List the versions of a book and a currency, or of all, the newest effective time first.
 
     ``before`` continues after a version: its effective time and id.
     """
@@ -109,6 +110,7 @@ async def list_prices(
             _QUERIES["list_prices"],
             {
                 "price_book": price_book,
+                "currency": currency,
                 "before_time": before_time,
                 "before_id": before_id,
                 "limit": limit,

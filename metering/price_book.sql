@@ -18,7 +18,8 @@ LIMIT 1;
 -- name: list_prices
 SELECT price_id, price_book, currency, effective_time, document, document_sha256, create_time
 FROM price_versions
-WHERE price_book = %(price_book)s
+WHERE (%(price_book)s::text IS NULL OR price_book = %(price_book)s)
+    AND (%(currency)s::text IS NULL OR currency = %(currency)s)
     AND (%(before_time)s::timestamptz IS NULL
          OR (effective_time, price_id) < (%(before_time)s, %(before_id)s::text))
 ORDER BY effective_time DESC, price_id DESC

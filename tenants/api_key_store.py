@@ -1,7 +1,7 @@
 """API keys in the database: found by id, made, listed, revoked."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from psycopg import AsyncConnection
@@ -13,7 +13,6 @@ from tenants.errors import KeyNotFoundError
 from tenants.ids import KeyId, TenantId
 
 _QUERIES: Final = load_queries(__file__)
-_BEFORE_ALL: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +64,17 @@ async def list_keys(
     tenant_id: TenantId,
     *,
     limit: int,
-    after: tuple[datetime, str] = (_BEFORE_ALL, ""),
+    before: tuple[datetime, KeyId] | None = None,
 ) -> list[StoredKey]:
-    """List a tenant's keys, oldest first, after a (create_time, key_id)."""
+    """List a tenant's keys, newest first, before a (create_time, key_id)."""
+    before_time, before_key_id = before or (None, None)
     async with conn.cursor(row_factory=typed_row(StoredKey)) as cursor:
         await cursor.execute(
             _QUERIES["list_keys"],
             {
                 "tenant_id": tenant_id,
-                "after_time": after[0],
-                "after_key_id": after[1],
+                "before_time": before_time,
+                "before_key_id": before_key_id,
                 "limit": limit,
             },
         )

@@ -14,8 +14,10 @@ RETURNING tenant_id, key_id, display_name, role, project, secret_hmac, create_ti
 -- name: list_keys
 SELECT tenant_id, key_id, display_name, role, project, secret_hmac, create_time, expire_time, revoke_time
 FROM api_keys
-WHERE tenant_id = %(tenant_id)s AND (create_time, key_id) > (%(after_time)s, %(after_key_id)s)
-ORDER BY create_time, key_id
+WHERE tenant_id = %(tenant_id)s
+    AND (%(before_time)s::timestamptz IS NULL
+         OR (create_time, key_id) < (%(before_time)s, %(before_key_id)s::text))
+ORDER BY create_time DESC, key_id DESC
 LIMIT %(limit)s;
 
 -- name: revoke_key
