@@ -71,6 +71,17 @@ class SegmentBatch:
             raise SegmentsInvalidError("the counter of an epoch never falls")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastReading:
+    """Where the stored timeline of a GPU ends."""
+
+    epoch: int
+    last_number: int
+    millijoules: int
+    read_time: datetime
+    source: EnergySource
+
+
 def hour_of(moment: datetime) -> datetime:
     """Return the start of the UTC hour."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -10,22 +10,11 @@ from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from database.rows import typed_row
-from metering.energy_records import EnergySegment, SegmentBatch
+from metering.energy_records import EnergySegment, LastReading, SegmentBatch
 from metering.energy_source import EnergySource
 from tenants.ids import GpuId, ImageId, SessionId
 
 _QUERIES: Final = load_queries(__file__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastReading:
-    """Where the stored timeline of a GPU ends."""
-
-    epoch: int
-    last_number: int
-    millijoules: int
-    read_time: datetime
-    source: EnergySource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,16 @@ class Timeline:
             return self._presences[-1]
         return None
 
+    def adopt(self, before: Presence, *, now_nanos: int) -> None:
+        """Go on with the session of an earlier epoch; its marks for the time before are refused."""
+        self._begin(
+            before.session_id, before.tenant_id, now_nanos=now_nanos, earliest_nanos=now_nanos
+        )
+        adopted = self._presences[-1]
+        adopted.stream_count = before.stream_count
+        adopted.broken_nanos = before.broken_nanos
+        adopted.closed_mark_number = max([before.closed_mark_number, *before.numbers])
+
     def read(self, reading: Reading) -> None:
         """Take the counter's next reading; an older one than the last is of no use."""
         if reading.nanos > self.last_reading.nanos:

@@ -1,0 +1,146 @@
+"""NVIDIA's energy counters: the only module that speaks to the driver."""
+
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, cast
+
+import pynvml  # pyright: ignore[reportMissingTypeStubs] - it brings no types; Driver says them
+
+from metering.energy_counter import CounterFacts, EnergyCounter
+from metering.energy_source import EnergySource
+from metering.errors import CounterError, CounterUnavailableError, CounterUnsupportedError
+from metering.power_integral import PowerIntegral
+
+# Measured on an H200: nvmlDeviceGetTotalEnergyConsumption moves every 100.0 ms.
+_REFRESH_NANOS: Final = 100_000_000
+
+# What a driver's error means for whoever reads; what is not listed is taken for passing.
+_ERRORS: Final[dict[int, type[CounterError]]] = {
+    pynvml.NVML_ERROR_NOT_SUPPORTED: CounterUnsupportedError,
+    pynvml.NVML_ERROR_NO_PERMISSION: CounterUnsupportedError,
+    pynvml.NVML_ERROR_NOT_FOUND: CounterUnsupportedError,
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: CounterUnsupportedError,
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: CounterUnsupportedError,
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: CounterUnsupportedError,
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: CounterUnsupportedError,
+    pynvml.NVML_ERROR_INVALID_ARGUMENT: CounterUnsupportedError,
+    pynvml.NVML_ERROR_UNINITIALIZED: CounterUnavailableError,
+    pynvml.NVML_ERROR_TIMEOUT: CounterUnavailableError,
+    pynvml.NVML_ERROR_GPU_IS_LOST: CounterUnavailableError,
+    pynvml.NVML_ERROR_RESET_REQUIRED: CounterUnavailableError,
+    pynvml.NVML_ERROR_IN_USE: CounterUnavailableError,
+    pynvml.NVML_ERROR_NOT_READY: CounterUnavailableError,
+    pynvml.NVML_ERROR_UNKNOWN: CounterUnavailableError,
+}
+
+
+class Driver(Protocol):
+    """The part of pynvml that is used; the real one is the module itself."""
+
+    def nvmlInit(self) -> None: ...  # noqa: N802 - the driver's names
+    def nvmlDeviceGetCount(self) -> int: ...  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> object: ...  # noqa: N802
+    def nvmlDeviceGetName(self, handle: object) -> str | bytes: ...  # noqa: N802
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int: ...  # noqa: N802
+    def nvmlDeviceGetPowerUsage(self, handle: object) -> int: ...  # noqa: N802
+    def nvmlDeviceGetMigMode(self, handle: object) -> list[int]: ...  # noqa: N802
+
+
+REAL_DRIVER: Final = cast("Driver", pynvml)
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """One GPU of this host, by the driver's handle."""
+
+    driver: Driver
+    handle: object
+    name: str
+
+
+class NvmlCounter:
+    """The energy counter of one GPU, Volta or newer.
+
+    A card split by MIG has one counter for all its slices, so what it shows belongs to no single
+    worker: such readings are told as ESTIMATED.
+    """
+
+    def __init__(self, card: _Card, *, is_split: bool) -> None:
+        self._card = card
+        self.facts = CounterFacts(
+            source=EnergySource.ESTIMATED if is_split else EnergySource.NVML_COUNTER,
+            display_name=f"{card.name} (split by MIG)" if is_split else card.name,
+            refresh_nanos=_REFRESH_NANOS,
+            counts_alone=True,
+        )
+
+    def read(self, now_nanos: int) -> int:
+        return _energy_of(self._card)
+
+
+def open_counters(driver: Driver = REAL_DRIVER) -> list[EnergyCounter]:
+    """Return a counter for each GPU of this host, in the driver's order; none without a driver.
+
+    A card without the energy counter is served by its power, integrated.
+
+    Raises:
+        CounterUnavailableError: There is a driver and it does not answer now.
+    """
+    try:
+        driver.nvmlInit()
+        handles = [
+            driver.nvmlDeviceGetHandleByIndex(index) for index in range(driver.nvmlDeviceGetCount())
+        ]
+        return [_counter_of(driver, handle) for handle in handles]
+    except pynvml.NVMLError as error:
+        if _meaning(error) is CounterUnsupportedError:
+            return []
+        raise _told(error) from error
+
+
+def _counter_of(driver: Driver, handle: object) -> EnergyCounter:
+    name = driver.nvmlDeviceGetName(handle)
+    card = _Card(driver, handle, name.decode() if isinstance(name, bytes) else name)
+    is_split = _is_split(card)
+    try:
+        _energy_of(card)
+    except CounterUnsupportedError:
+        return PowerIntegral(
+            lambda: _watts_of(card),
+            source=EnergySource.ESTIMATED if is_split else EnergySource.NVML_POWER,
+            display_name=f"{card.name} (by its power)",
+        )
+    except CounterUnavailableError:
+        # It has one and does not answer now: every later read asks again.
+        pass
+    return NvmlCounter(card, is_split=is_split)
+
+
+def _energy_of(card: _Card) -> int:
+    try:
+        return card.driver.nvmlDeviceGetTotalEnergyConsumption(card.handle)
+    except pynvml.NVMLError as error:
+        raise _told(error) from error
+
+
+def _watts_of(card: _Card) -> float:
+    try:
+        return card.driver.nvmlDeviceGetPowerUsage(card.handle) / 1000
+    except pynvml.NVMLError as error:
+        raise _told(error) from error
+
+
+def _is_split(card: _Card) -> bool:
+    try:
+        current_mode, _pending_mode = card.driver.nvmlDeviceGetMigMode(card.handle)
+    except pynvml.NVMLError:
+        # Cards that cannot be split refuse the question.
+        return False
+    return current_mode == pynvml.NVML_DEVICE_MIG_ENABLE
+
+
+def _meaning(error: Any) -> type[CounterError]:  # noqa: ANN401 - its value has no type
+    return _ERRORS.get(error.value, CounterUnavailableError)
+
+
+def _told(error: Any) -> CounterError:  # noqa: ANN401 - its value has no type
+    return _meaning(error)(f"NVML: {error}")
