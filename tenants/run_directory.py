@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tenants.errors import RunDirectoryTooLongError
 
+RUN_DIRECTORY_VARIABLE = "ATELIER_RUN_DIRECTORY"
+
 # sockaddr_un.sun_path of Linux, less its terminating zero.
 _SOCKET_PATH_BYTES_MAX = 107
 # tenants/<31 bytes>/<gpu id of at most 15 bytes>/meter.sock
@@ -27,6 +29,11 @@ class RunDirectory:
                 f"{self.path} is too long for the sockets in it: "
                 f"{_SOCKET_PATH_BYTES_MAX - _LONGEST_TAIL_BYTES} bytes are left for it"
             )
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """In the environment of every process of this host, so that none is ever lost sight of."""
+        return {RUN_DIRECTORY_VARIABLE: str(self.path)}
 
     @property
     def recorder_meter_socket(self) -> Path:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from services.fleet.errors import BrokerStartError, NoBrokerProgramError
@@ -38,6 +39,7 @@ def start_broker(
     socket_path: Path,
     data_directory: Path,
     log_path: Path,
+    environment: Mapping[str, str] | None = None,
     death_signal: signal.Signals | None = None,
 ) -> ChildProcess:
     """Start a tenant's broker and wait until it answers; what was in its file comes back.
@@ -61,7 +63,7 @@ def start_broker(
             *("--appendonly", "yes", "--save", ""),
             *("--daemonize", "no", "--loglevel", "notice"),
         ],
-        environment={"PATH": os.defpath},
+        environment={"PATH": os.defpath, **(environment or {})},
         log_path=log_path,
         death_signal=death_signal,
     )

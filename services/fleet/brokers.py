@@ -10,8 +10,8 @@ import structlog
 from services.fleet.broker import start_broker, stop_broker
 from services.fleet.errors import BrokerStartError
 from services.fleet.notes import BrokerNote, NoteFolder
-from services.fleet.restarts import Restarts
 from tenants.launchers.child_process import ChildProcess, is_running
+from tenants.launchers.restarts import Restarts
 from tenants.run_directory import RunDirectory
 
 log = structlog.get_logger()
@@ -67,6 +67,7 @@ class Brokers:
                 socket_path=self._run.broker_socket(tenant_id),
                 data_directory=self._data_directory / tenant_id,
                 log_path=self._log_directory / f"broker-{tenant_id}.log",
+                environment=self._run.mark,
             )
         except BrokerStartError as error:
             wait_seconds = broker.restarts.died(now)

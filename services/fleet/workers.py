@@ -12,7 +12,6 @@ import structlog
 from services.fleet.fleet_store import SessionRow, WorkerRow, WorkerState
 from services.fleet.notes import NoteFolder, WorkerNote
 from services.fleet.placement import Post
-from services.fleet.restarts import Restarts
 from tenants.launchers.child_process import (
     ChildProcess,
     is_running,
@@ -20,6 +19,7 @@ from tenants.launchers.child_process import (
     send,
     wait_for_end,
 )
+from tenants.launchers.restarts import Restarts
 from tenants.launchers.worker_launcher import WorkerLauncher, WorkerOrder
 from tenants.run_directory import RunDirectory
 
@@ -181,6 +181,7 @@ class Workers:
                 interactive_slots=model.interactive_slots,
                 threads=threads,
                 log_path=self._log_directory / f"worker-{post.tenant_id}-{post.gpu_id}.log",
+                mark=self._run.mark,
             )
         )
         worker.restarts.started(now)

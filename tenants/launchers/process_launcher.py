@@ -42,6 +42,7 @@ class ProcessLauncher:
 def _environment(order: WorkerOrder) -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        **order.mark,
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(order.threads),
         "ATELIER_WORKER_TENANT_DIRECTORY": str(order.tenant_directory),

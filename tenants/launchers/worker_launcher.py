@@ -1,5 +1,6 @@
 """What the fleet asks of whoever starts workers: a process, a sandbox, a container."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,8 @@ class WorkerOrder:
     # CPU threads for arithmetic.
     threads: int
     log_path: Path
+    # What marks the worker as a process of this host (RunDirectory.mark).
+    mark: Mapping[str, str]
 
 
 class WorkerLauncher(Protocol):

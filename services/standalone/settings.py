@@ -1,0 +1,27 @@
+"""What an installation on one machine is told, from ATELIER_STANDALONE_… and the command line."""
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Frozen; every value has a default, so that `make up` needs nothing."""
+
+    model_config = SettingsConfigDict(env_prefix="ATELIER_STANDALONE_", frozen=True)
+
+    data_directory: Path = REPOSITORY / ".atelier"
+    port: NonNegativeInt = Field(default=7431, description="of the gateway; 0: any free one")
+    # A server of the operator's own instead of the embedded one; its administrator's URL.
+    database_url: SecretStr | None = Field(default=None, validation_alias="ATELIER_DATABASE_URL")
+    model_catalogue_path: Path = REPOSITORY / "deploy" / "models.toml"
+    cpu_device_count: PositiveInt = Field(default=8, description="workers that may share this CPU")
+    threads_per_worker: PositiveInt | None = None
+    # What is being drawn at Ctrl-C gets this long; the rest is drawn after the next start.
+    drain_seconds: PositiveFloat = 10.0
+    # From the first process to an answer of the gateway.
+    start_seconds: PositiveFloat = 60.0
