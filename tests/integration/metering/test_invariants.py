@@ -1,0 +1,102 @@
+"""Every invariant is silent while all is well, and tells of exactly the harm it watches for."""
+
+from typing import LiteralString
+
+import pytest
+from psycopg import AsyncConnection
+
+from metering.invariants import check_invariants
+from tests.integration.fixture_types import Become
+from tests.integration.metering.shop import Shop, open_shop
+
+# What each invariant watches for, done to the one tenant whose id is the parameter.
+HARM: dict[str, LiteralString] = {
+    "billed_not_succeeded": """
+        UPDATE images SET state = 'FAILED' WHERE tenant_id = %s AND state = 'SUCCEEDED'
+    """,
+    "succeeded_not_billed": """
+        DELETE FROM transfers WHERE tenant_id = %s AND kind = 'POST'
+    """,
+    "hold_resolved_twice": """
+        INSERT INTO transfers (tenant_id, kind, debit_account, credit_account, amount_nanos,
+            currency, pending_id, image_id, job_id, reason)
+        SELECT tenant_id, 'VOID', debit_account, credit_account, 0, currency, pending_id, image_id,
+            job_id, 'RELEASE'
+        FROM transfers WHERE tenant_id = %s AND kind = 'POST'
+    """,
+    "terminal_image_with_open_hold": """
+        DELETE FROM transfers WHERE tenant_id = %s AND kind = 'VOID'
+    """,
+    "live_image_without_open_hold": """
+        UPDATE images SET hold_transfer_id = NULL WHERE tenant_id = %s AND state = 'QUEUED'
+    """,
+    "job_counters_differ": """
+        UPDATE jobs SET queued_count = 0, running_count = 1
+        WHERE tenant_id = %s AND queued_count = 1
+    """,
+    "account_counters_differ": """
+        UPDATE accounts SET credits_posted = credits_posted + 1
+        WHERE tenant_id = %s AND kind = 'REVENUE'
+    """,
+    "debits_differ_from_credits": """
+        UPDATE accounts SET debits_pending = debits_pending + 1
+        WHERE tenant_id = %s AND kind = 'WALLET'
+    """,
+    "guarded_account_overdrawn": """
+        UPDATE accounts SET credits_posted = 0 WHERE tenant_id = %s AND kind = 'WALLET'
+    """,
+    "capture_above_hold": """
+        UPDATE transfers SET amount_nanos = 1e12 WHERE tenant_id = %s AND kind = 'POST'
+    """,
+    "usage_differs_from_captures": """
+        UPDATE usage_records SET price_nanos = price_nanos + 1
+        WHERE tenant_id = %s AND outcome = 'SUCCEEDED'
+    """,
+    "usage_lines_differ_from_price": """
+        DELETE FROM usage_lines WHERE tenant_id = %s AND line_number = 1
+    """,
+}
+
+
+@pytest.fixture
+async def shop(connection: AsyncConnection, become: Become) -> Shop:
+    """One image that was charged, one that failed, one that waits."""
+    shop = await open_shop(connection, become, tenant_id="acme-of-invariants")
+    await shop.sell()
+    await shop.fail()
+    await shop.accept()
+    return shop
+
+
+async def violations(shop: Shop) -> dict[str, int]:
+    # As the gateway only this tenant is seen, whatever other tests left in the database.
+    await shop.as_role("atelier_gateway")
+    counts = await check_invariants(shop.connection)
+    return {name: count for name, count in counts.items() if count}
+
+
+async def test_nothing_is_violated_by_a_day_of_business(shop: Shop) -> None:
+    assert await violations(shop) == {}
+
+
+async def test_an_image_charged_above_its_hold_violates_nothing(shop: Shop) -> None:
+    # It is capped; what exceeds it is the operator's write-off.
+    await shop.draw(await shop.claim(), gpu_seconds=1000.0)
+
+    assert await violations(shop) == {}
+
+
+@pytest.mark.parametrize("name", HARM)
+async def test_an_invariant_tells_of_its_violation(shop: Shop, name: str) -> None:
+    # The guards of the tables come first; here they are taken away to see what remains.
+    await shop.without_guards("DROP INDEX transfers_resolve_once")
+    await shop.without_guards("ALTER TABLE accounts DROP CONSTRAINT balance_guard")
+    await shop.without_guards(HARM[name], shop.tenant_id)
+
+    assert (await violations(shop)).get(name) == 1
+
+
+async def test_the_housekeeper_may_check_all_and_each_has_a_harm_above(shop: Shop) -> None:
+    await shop.become(shop.connection, "atelier_housekeeper")
+
+    assert list(await check_invariants(shop.connection)) == list(HARM)
