@@ -14,7 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && exit; done; echo python3)
 # Two test processes keep two cores busy; a bigger machine may take more: make test TEST_PROCESSES=8
 TEST_PROCESSES ?= 2
-# What a change of the contract is compared with (protos/check_breaking.py explains the choice).
+# Another baseline than protos/baseline.binpb for the search for breaking changes.
 BREAKING_AGAINST ?=
 
 PYTHON_FOLDERS := database examples metering protos sdk services tenants tests
