@@ -11,7 +11,7 @@ from metering import ledger
 from metering.energy_source import EnergySource
 from metering.errors import InsufficientBalanceError
 from metering.price_book import insert_price_version
-from metering.price_document import PriceDocument, Tier
+from metering.price_document import Component, PriceComponent, PriceDocument, Tier
 from metering.usage_records import BatchShare, get_receipts
 from services.jobs import claims, finishes, job_store, recovery, worker_session_store
 from services.jobs.cancellation import cancel_job
@@ -48,7 +48,10 @@ SPEC = ImageSpec(
     output_format="PNG",
     output_quality=90,
 )
-PRICE = PriceDocument(currency="EUR", image_nanos=10_000_000)
+PRICE = PriceDocument(
+    currency="EUR",
+    components=(PriceComponent(kind=Component.PER_IMAGE, unit_price_nanos=10_000_000),),
+)
 
 
 @pytest.fixture
