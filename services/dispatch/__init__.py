@@ -1,0 +1,1 @@
+"""The wire to the workers: Celery messages that are tokens, each worth one image."""
