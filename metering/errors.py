@@ -39,6 +39,10 @@ class PriceFeatureUnsupportedError(PriceInvalidError):
     """A price document asks for something that would not be priced; never ignored in silence."""
 
 
+class ModelNotPricedError(MeteringError):
+    """A price charges nothing for a model: it is not sold at that price, and not given away."""
+
+
 class PriceVersionExistsError(MeteringError):
     """The price book has a version in that currency with that effective time already."""
 

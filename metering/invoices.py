@@ -81,22 +81,19 @@ async def list_invoices(
     limit: int,
     before: str | None = None,
 ) -> list[Invoice]:
-    """List invoices of the periods that have usage, the newest first, before one's id."""
+    """List the running period and all that have usage, the newest first, before one's id.
+
+    Raises:
+        InvoiceNotFoundError: ``before`` is no period.
+        LedgerMismatchError: usage and captures of a period differ.
+    """
     invoices: list[Invoice] = []
-    before_time = (
-        now
-        if before is None
-        else BillingPeriod.parse(before, time_zone=tenant.time_zone).start_time
-    )
-    while len(invoices) < limit:
-        charge_time = await _last_charge_time(conn, tenant, before_time=before_time)
-        if charge_time is None:
-            break
-        period = BillingPeriod.containing(charge_time, time_zone=tenant.time_zone)
+    period = await _first_period(conn, tenant, now=now, before=before)
+    while period is not None and len(invoices) < limit:
         invoices.append(
             await get_invoice(conn, tenant, invoice_id=period.invoice_id, seller=seller, now=now)
         )
-        before_time = period.start_time
+        period = await _period_with_usage(conn, tenant, before_time=period.start_time)
     return invoices
 
 
@@ -174,13 +171,25 @@ def _buyer(tenant: Tenant) -> Party:
     )
 
 
-async def _last_charge_time(
+async def _first_period(
+    conn: AsyncConnection, tenant: Tenant, *, now: datetime, before: str | None
+) -> BillingPeriod | None:
+    if before is None:
+        return BillingPeriod.containing(now, time_zone=tenant.time_zone)
+    before_time = BillingPeriod.parse(before, time_zone=tenant.time_zone).start_time
+    return await _period_with_usage(conn, tenant, before_time=before_time)
+
+
+async def _period_with_usage(
     conn: AsyncConnection, tenant: Tenant, *, before_time: datetime
-) -> datetime | None:
+) -> BillingPeriod | None:
+    """Find the last period before a time in which something was used."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
             _QUERIES["get_last_charge_time"],
             {"tenant_id": tenant.tenant_id, "before_time": before_time},
         )
         charge_time: datetime | None = await cursor.fetchone()
-    return charge_time
+    if charge_time is None:
+        return None
+    return BillingPeriod.containing(charge_time, time_zone=tenant.time_zone)

@@ -10,7 +10,11 @@ from typing import ClassVar, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from metering.errors import PriceFeatureUnsupportedError, PriceInvalidError
+from metering.errors import (
+    ModelNotPricedError,
+    PriceFeatureUnsupportedError,
+    PriceInvalidError,
+)
 from metering.money import MILLIONTHS
 
 # A million units of the currency for one image: somebody mistook nanos for something else.
@@ -147,9 +151,15 @@ class PriceDocument:
         self._require_bounds()
 
     def components_for(self, model: str) -> list[PriceComponent]:
-        """Return what a model is charged: its own price of each kind, else the general one."""
+        """Return what a model is charged: its own price of each kind, else the general one.
+
+        Raises:
+            ModelNotPricedError: there is neither; free has a unit price of 0.
+        """
         general = {part.kind: part for part in self.components if part.model is None}
         own = {part.kind: part for part in self.components if part.model == model}
+        if not general and not own:
+            raise ModelNotPricedError(model)
         # In the order of the kinds, so that receipts read alike.
         return [(general | own)[kind] for kind in Component if kind in general | own]
 

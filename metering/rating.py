@@ -97,6 +97,7 @@ def rate(price: PriceDocument, facts: RatingFacts) -> Rated:
 
     Raises:
         AmountOverflowError: the total is more than the ledger can hold.
+        ModelNotPricedError: the price charges nothing for the model.
     """
     consumed = {
         Component.PER_GPU_SECOND: facts.gpu_microseconds,
@@ -116,6 +117,7 @@ def ceiling_nanos(price: PriceDocument, ordered: OrderedImage) -> int:
 
     Raises:
         AmountOverflowError: the ceiling is more than the ledger can hold.
+        ModelNotPricedError: the price charges nothing for the model.
     """
     counts = _known(ordered) | _bounds(price, ordered)
     multiplier = price.multiplier_millionths(ordered.tier)

@@ -160,7 +160,7 @@ async def test_a_price_in_another_currency_is_not_added_up(shop: Shop) -> None:
 
 
 async def test_invoices_are_listed_newest_first_page_by_page(shop: Shop) -> None:
-    for month in (3, 9, 11):
+    for month in (3, 9, 10):
         await shop.move_charges(await shop.sell(), datetime(2026, month, 10, tzinfo=UTC))
     await shop.as_role("atelier_gateway")
 
@@ -174,7 +174,13 @@ async def test_invoices_are_listed_newest_first_page_by_page(shop: Shop) -> None
         before=first[-1].invoice_id,
     )
 
-    assert [invoice.invoice_id for invoice in [*first, *rest]] == ["2026-11", "2026-09", "2026-03"]
+    assert [invoice.invoice_id for invoice in [*first, *rest]] == [
+        # The running month is there although nothing was drawn in it yet.
+        "2026-11",
+        "2026-10",
+        "2026-09",
+        "2026-03",
+    ]
 
 
 async def test_a_finalized_invoice_is_read_as_it_was_sent(shop: Shop) -> None:

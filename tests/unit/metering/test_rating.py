@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metering.energy_source import EnergySource
-from metering.errors import AmountOverflowError, UsageInvalidError
+from metering.errors import AmountOverflowError, ModelNotPricedError, UsageInvalidError
 from metering.price_document import (
     CeilingBound,
     Component,
@@ -227,6 +227,20 @@ def test_a_capped_price_is_at_most_the_hold_and_its_lines_still_add_up(
 
     assert capped.total_nanos == min(rated.total_nanos, hold_nanos)
     assert sum(line.billed_cost_nanos for line in capped.lines) == capped.total_nanos
+
+
+def test_a_model_without_a_price_is_not_given_away() -> None:
+    price = PriceDocument(
+        currency="EUR",
+        components=(
+            PriceComponent(kind=Component.PER_IMAGE, model="sd35-large", unit_price_nanos=3),
+        ),
+    )
+
+    with pytest.raises(ModelNotPricedError):
+        rate(price, facts())
+    with pytest.raises(ModelNotPricedError):
+        ceiling_nanos(price, facts())
 
 
 @pytest.mark.parametrize("gpu_seconds", [-0.001, float("nan"), float("inf"), 1e10])
