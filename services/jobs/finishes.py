@@ -51,6 +51,15 @@ class NewPicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedPicture:
+    """What a picture must be like; sizes in pixels, format PNG, JPEG or WEBP."""
+
+    width: int
+    height: int
+    output_format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnEnergy:
     """The joined energy of an attempt; the error is the half-width of its interval."""
 
@@ -113,7 +122,7 @@ async def succeed_image(
         ),
     )
     if job is None or moved is None:
-        return await _late_answer(conn, drawn.key)
+        return await late_answer(conn, drawn.key)
     await book_moves(conn, job, [_move(moved, ImageState.SUCCEEDED)], actor=Actor.RECORDER)
     await _insert_picture(conn, moved, picture)
     await _charge(conn, job, moved, drawn)
@@ -163,9 +172,29 @@ async def hand_back(conn: AsyncConnection, key: AttemptKey, *, began_step: bool)
         ended=EndedAttempt(outcome=AttemptOutcome.HANDED_BACK, began_step=began_step),
     )
     if job is None or moved is None:
-        return await _late_answer(conn, key)
+        return await late_answer(conn, key)
     await book_moves(conn, job, [_move(moved, ImageState.QUEUED)], actor=Actor.RECORDER)
     return FinishAnswer(accepted=True, state=ImageState.QUEUED)
+
+
+async def expected_picture(conn: AsyncConnection, key: AttemptKey) -> ExpectedPicture | None:
+    """What the holder of an attempt must bring; None when it is not his any more."""
+    async with conn.cursor(row_factory=typed_row(ExpectedPicture)) as cursor:
+        await cursor.execute(
+            _QUERIES["expected_picture"],
+            {"image_id": key.image_id, "attempt": key.attempt, "claim_token": key.claim_token},
+        )
+        return await cursor.fetchone()
+
+
+async def late_answer(conn: AsyncConnection, key: AttemptKey) -> FinishAnswer:
+    """The first answer for an attempt that was ended before; a refusal for one that was lost."""
+    old = await old_answer(conn, key)
+    if old is None:
+        # A token that never was: as little as possible is told.
+        return FinishAnswer(accepted=False, state=ImageState.FAILED)
+    accepted = old.outcome is not None and old.outcome not in _REFUSING_OUTCOMES
+    return FinishAnswer(accepted=accepted, state=old.state)
 
 
 async def release_unfinished(
@@ -232,7 +261,7 @@ async def _end_uncharged(
         failure_message=failure_message,
     )
     if job is None or moved is None:
-        return await _late_answer(conn, key)
+        return await late_answer(conn, key)
     await book_moves(conn, job, [_move(moved, to_state)], actor=Actor.RECORDER)
     await release_unfinished(
         conn, job, [moved], outcome=UsageOutcome(to_state), failure_reason=failure_reason
@@ -332,16 +361,6 @@ async def _insert_picture(conn: AsyncConnection, moved: MovedImage, picture: New
 def _object_path(moved: MovedImage, content_type: str) -> str:
     suffix = content_type.partition("/")[2]
     return f"tenants/{moved.tenant_id}/jobs/{moved.job_id}/{moved.image_id}.{suffix}"
-
-
-async def _late_answer(conn: AsyncConnection, key: AttemptKey) -> FinishAnswer:
-    """The first answer for an attempt that was ended before; a refusal for one that was lost."""
-    old = await old_answer(conn, key)
-    if old is None:
-        # A token that never was: as little as possible is told.
-        return FinishAnswer(accepted=False, state=ImageState.FAILED)
-    accepted = old.outcome is not None and old.outcome not in _REFUSING_OUTCOMES
-    return FinishAnswer(accepted=accepted, state=old.state)
 
 
 def _move(moved: MovedImage, to_state: ImageState) -> Move:

@@ -20,3 +20,8 @@ WHERE tenant_id = %(tenant_id)s AND image_id = %(image_id)s;
 SELECT tenant_id, image_id, spool_name, object_path, sha256, byte_count, content_type
 FROM pictures
 WHERE tenant_id = %(tenant_id)s AND image_id = %(image_id)s;
+
+-- name: expected_picture
+SELECT width, height, output_format
+FROM images
+WHERE image_id = %(image_id)s AND state = 'RUNNING' AND attempt = %(attempt)s AND claim_token = %(claim_token)s;
