@@ -1,18 +1,23 @@
 """The call a worker tells its marks through; tenant and device are those of the socket."""
 
+import asyncio
 from collections.abc import AsyncIterable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import structlog
 from grpc import aio
 
+from metering import presence
 from metering.errors import DeviceTakenError
 from services.internal.v1 import meter_pb2, meter_pb2_grpc
 from services.meter.conversions import marks_of, session_of
 from services.meter.errors import MarksInvalidError
 from services.meter.metered_gpu import MeteredGpu
 from tenants.ids import SessionId, TenantId
+
+# How long after the end of a stream gRPC may take to tell that its connection broke.
+_BREAK_SECONDS: Final = 0.1
 
 log = structlog.get_logger()
 
@@ -35,10 +40,16 @@ class MarkService(meter_pb2_grpc.MeterServiceServicer):
         is_orderly = False
         try:
             async for request in request_iterator:
+                # Checked before anything is believed, the arrival included.
+                marks = marks_of(request)
                 if session_id is None:
-                    session_id = self._welcome(request)
-                refused_count += self._hear(session_id, request)
-            is_orderly = not context.cancelled()
+                    session_id = self._welcome(request, marks)
+                refused_count += self._gpu.hear(
+                    session_id, marks, watermark_nanos=request.watermark_nanos
+                )
+            # A broken connection ends the iteration too, and cancels this call a moment later.
+            await asyncio.sleep(_BREAK_SECONDS)
+            is_orderly = True
         except MarksInvalidError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except DeviceTakenError as error:
@@ -56,15 +67,8 @@ class MarkService(meter_pb2_grpc.MeterServiceServicer):
                 )
         return meter_pb2.MarkResponse(refused_mark_count=refused_count)
 
-    def _welcome(self, request: meter_pb2.MarkRequest) -> SessionId:
+    def _welcome(self, request: meter_pb2.MarkRequest, marks: list[presence.Mark]) -> SessionId:
         session_id = session_of(request)
-        starts = [mark.start_nanos for mark in request.marks]
-        earliest_nanos = min([request.watermark_nanos, *starts])
+        earliest_nanos = min([request.watermark_nanos, *(mark.start_nanos for mark in marks)])
         self._gpu.arrive(session_id, self._tenant_id, earliest_nanos=earliest_nanos)
         return session_id
-
-    def _hear(self, session_id: SessionId, request: meter_pb2.MarkRequest) -> int:
-        if session_of(request) != session_id:
-            raise MarksInvalidError("session_id: a stream belongs to one session")
-        marks = marks_of(request)
-        return self._gpu.hear(session_id, marks, watermark_nanos=request.watermark_nanos)
