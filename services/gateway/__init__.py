@@ -1,0 +1,1 @@
+"""The door: authenticates, admits, validates and serves the public gRPC services."""

@@ -1,0 +1,273 @@
+"""The gateway's process: `python -m services.gateway`, `atelier-gateway`.
+
+`atelier-gateway` serves until SIGTERM or SIGINT; `atelier-gateway bootstrap` makes the first
+operator's key and prints it, once.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import grpc.aio
+import structlog
+from grpc_health.v1 import health
+from obstore.store import from_url
+from pydantic import ValidationError
+
+from atelier.v1.image_service_pb2_grpc import ImageServiceServicer
+from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
+from metering.invoice_document import Party
+from services.gateway.admission import AdmissionGate
+from services.gateway.api_key_service import ApiKeyService
+from services.gateway.authentication import Authenticator
+from services.gateway.billing_service import BillingService
+from services.gateway.bootstrap import make_first_operator_key
+from services.gateway.call_guard import CallGuard
+from services.gateway.draining import Drain
+from services.gateway.errors import AddressTakenError, OperatorKeyExistsError
+from services.gateway.job_service import JobService
+from services.gateway.job_wakeups import JobWakeups
+from services.gateway.job_watch import JobWatch
+from services.gateway.key_directory import StoredKeyDirectory
+from services.gateway.model_service import ModelService
+from services.gateway.page_tokens import PageTokens
+from services.gateway.pictures import PictureReader
+from services.gateway.recorder_client import RecorderClient, open_recorder_client
+from services.gateway.request_validation import load_request_rules
+from services.gateway.server import Servicers, build_server, listen, set_serving
+from services.gateway.services_table import not_implemented_calls
+from services.gateway.settings import Settings, load_key_settings, load_settings
+from services.gateway.tenant_service import TenantService
+from services.gateway.token_dispatch import TokenDispatch
+from services.gateway.usage_service import UsageService
+from services.jobs.errors import CatalogueError
+from services.jobs.model_catalogue import ModelCatalogue, load_catalogue
+from services.log import configure_log
+from tenants.errors import TenantError
+from tenants.run_directory import RunDirectory
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Serve, or make the first operator's key."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("command", nargs="?", choices=["serve", "bootstrap"], default="serve")
+    parser.add_argument(
+        "--another", action="store_true", help="bootstrap: although there is a key already"
+    )
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "bootstrap":
+            _bootstrap(another=arguments.another)
+        else:
+            _serve()
+    except (
+        ValidationError,
+        CatalogueError,
+        TenantError,
+        AddressTakenError,
+        OperatorKeyExistsError,
+        *UNREACHABLE_ERRORS,
+    ) as error:
+        sys.exit(f"atelier-gateway: {error}")
+
+
+def _bootstrap(*, another: bool) -> None:
+    settings = load_key_settings()
+    key = asyncio.run(
+        make_first_operator_key(
+            settings.operator_database_url.get_secret_value(),
+            pepper=settings.key_pepper.get_secret_value().encode(),
+            another=another,
+        )
+    )
+    print(key)
+
+
+def _serve() -> None:
+    configure_log("gateway")
+    asyncio.run(_serve_until_told_to_stop(load_settings()))
+
+
+async def _serve_until_told_to_stop(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving(settings) as port:
+        log.info("serving", address=settings.listen_address, port=port)
+        await stop.wait()
+        log.info("draining")
+    log.info("gateway_ended")
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncGenerator[int]:
+    """Serve for as long as the block runs, then drain; yields the port."""
+    catalogue = load_catalogue(settings.model_catalogue_path)
+    run = RunDirectory(settings.run_directory)
+    database_url = settings.database_url.get_secret_value()
+    async with (
+        open_pool(
+            database_url,
+            size_max=settings.database_connections_max,
+            application_name="gateway",
+        ) as pool,
+        open_pool(
+            settings.operator_database_url.get_secret_value(),
+            size_max=settings.operator_database_connections_max,
+            application_name="gateway-operator",
+        ) as operator_pool,
+        open_recorder_client(run) as recorder,
+    ):
+        wakeups = JobWakeups(database_url)
+        gateway = _join(
+            settings,
+            catalogue=catalogue,
+            run=run,
+            pool=pool,
+            operator_pool=operator_pool,
+            recorder=recorder,
+            wakeups=wakeups,
+        )
+        async with wakeups.listening(), gateway.running() as port:
+            yield port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """What starts and stops together."""
+
+    server: grpc.aio.Server
+    port: int
+    health_servicer: health.aio.HealthServicer
+    drain: Drain
+    wakeups: JobWakeups
+    dispatch: TokenDispatch
+    drain_seconds: float
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[int]:
+        """Take calls; at the end refuse new ones, end the streams, let the others finish."""
+        await self.server.start()
+        await set_serving(self.health_servicer)
+        try:
+            yield self.port
+        finally:
+            await self.health_servicer.enter_graceful_shutdown()
+            self.drain.begin()
+            self.wakeups.wake_all()
+            await self.server.stop(self.drain_seconds)
+            await self.dispatch.finish()
+
+
+def _join(
+    settings: Settings,
+    *,
+    catalogue: ModelCatalogue,
+    run: RunDirectory,
+    pool: Pool,
+    operator_pool: Pool,
+    recorder: RecorderClient,
+    wakeups: JobWakeups,
+) -> Gateway:
+    pepper = settings.key_pepper.get_secret_value().encode()
+    page_tokens = PageTokens(settings.page_token_secret.get_secret_value().encode())
+    drain = Drain()
+    dispatch = TokenDispatch(run.path)
+    health_servicer = health.aio.HealthServicer()
+    servicers = Servicers(
+        jobs=JobService(
+            pool=pool,
+            catalogue=catalogue,
+            dispatch=dispatch,
+            watch=JobWatch(
+                pool=pool,
+                wakeups=wakeups,
+                tokens=page_tokens,
+                drain=drain,
+                keep_alive_seconds=settings.keep_alive_seconds,
+            ),
+            pictures=PictureReader(store=from_url(settings.objects_url), spool=recorder),
+            page_tokens=page_tokens,
+            now=_now,
+        ),
+        images=ImageServiceServicer(),
+        models=ModelService(pool=pool, catalogue=catalogue, page_tokens=page_tokens),
+        usage=UsageService(pool=pool, page_tokens=page_tokens),
+        billing=BillingService(
+            pool=pool,
+            operator_pool=operator_pool,
+            seller=Party(
+                legal_name=settings.seller_legal_name,
+                postal_address=settings.seller_postal_address,
+                vat_id=settings.seller_vat_id,
+            ),
+            page_tokens=page_tokens,
+            now=_now,
+        ),
+        tenants=TenantService(
+            pool=pool, operator_pool=operator_pool, catalogue=catalogue, page_tokens=page_tokens
+        ),
+        api_keys=ApiKeyService(
+            pool=pool,
+            operator_pool=operator_pool,
+            pepper=pepper,
+            page_tokens=page_tokens,
+            now=_now,
+        ),
+    )
+    guard = CallGuard(
+        authenticator=Authenticator(
+            StoredKeyDirectory(pool),
+            pepper=pepper,
+            cache_seconds=settings.key_cache_seconds,
+        ),
+        rules=load_request_rules(),
+        calls=AdmissionGate(
+            calls_max=settings.calls_in_flight_max,
+            calls_per_tenant_max=settings.calls_in_flight_per_tenant_max,
+        ),
+        streams=AdmissionGate(
+            calls_max=settings.streams_max,
+            calls_per_tenant_max=settings.streams_per_tenant_max,
+        ),
+        drain=drain,
+        unary_deadline_seconds=settings.unary_deadline_seconds,
+        not_implemented=not_implemented_calls(servicers.all()),
+    )
+    server = build_server(
+        guard=guard,
+        servicers=servicers,
+        health_servicer=health_servicer,
+        request_bytes_max=settings.request_bytes_max,
+        streams_per_connection_max=settings.streams_per_connection_max,
+    )
+    port = listen(
+        server,
+        settings.listen_address,
+        tls_certificate_path=settings.tls_certificate_path,
+        tls_key_path=settings.tls_key_path,
+    )
+    return Gateway(
+        server=server,
+        port=port,
+        health_servicer=health_servicer,
+        drain=drain,
+        wakeups=wakeups,
+        dispatch=dispatch,
+        drain_seconds=settings.drain_seconds,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    main()

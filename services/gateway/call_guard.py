@@ -1,0 +1,240 @@
+"""What every call passes before its service sees it, and how every answer leaves.
+
+In this order: a place among the calls in flight, the key, the role, a place among the tenant's
+calls, the request itself. Then one log line for each call, without prompts and without keys.
+"""
+
+import asyncio
+import secrets
+import time
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf.message import Message
+
+from services.gateway import errors
+from services.gateway.admission import AdmissionGate
+from services.gateway.authentication import Authenticator
+from services.gateway.callers import CURRENT_CALLER, Caller
+from services.gateway.draining import Drain
+from services.gateway.error_statuses import reason_name, refusal_of, to_status
+from services.gateway.errors import Refusal
+from services.gateway.method_rights import PACKAGE, RIGHTS
+from services.gateway.request_parsing import Rules, parse_request
+
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+# A stream whose key is revoked ends this soon after the key cache knows.
+_STREAM_CHECK_SECONDS: Final = 0.4
+_INCIDENT_BYTES: Final = 6
+
+_log = structlog.get_logger()
+
+
+class CallGuard(grpc.aio.ServerInterceptor):
+    """Stands before every method of our package; health and reflection are open to everybody."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        rules: Rules,
+        calls: AdmissionGate,
+        streams: AdmissionGate,
+        drain: Drain,
+        unary_deadline_seconds: float,
+        not_implemented: frozenset[str] = frozenset(),
+    ) -> None:
+        self._authenticator = authenticator
+        self._rules = rules
+        self._calls = calls
+        self._streams = streams
+        self._drain = drain
+        self._unary_deadline_seconds = unary_deadline_seconds
+        self._not_implemented = not_implemented
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], "Awaitable[grpc.RpcMethodHandler[Any, Any] | None]"
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Put the guard around a method's handler."""
+        handler = await continuation(handler_call_details)
+        method = str(handler_call_details.method)
+        if not method.startswith(f"/{PACKAGE}.") or handler is None:
+            return handler
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                self._guard_stream(method, handler),
+                response_serializer=handler.response_serializer,
+            )
+        assert handler.unary_unary is not None, "the contract has no client streams"
+        return grpc.unary_unary_rpc_method_handler(
+            self._guard_unary(method, handler), response_serializer=handler.response_serializer
+        )
+
+    def _guard_unary(self, method: str, handler: Any) -> Any:  # noqa: ANN401 - grpc's own types
+        async def serve(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            async with self._guarded(method, self._calls, context), self._deadline(context):
+                request = self._request(method, raw, handler)
+                return await handler.unary_unary(request, context)
+            raise AssertionError("a guarded call returns or aborts")
+
+        return serve
+
+    def _guard_stream(self, method: str, handler: Any) -> Any:  # noqa: ANN401 - grpc's own types
+        async def serve(
+            raw: bytes, context: grpc.aio.ServicerContext[Any, Any]
+        ) -> AsyncGenerator[Message]:
+            async with self._guarded(method, self._streams, context):
+                request = self._request(method, raw, handler)
+                responses = handler.unary_stream(request, context)
+                async with aclosing(self._while_key_holds(responses, context)) as checked:
+                    async for response in checked:
+                        yield response
+
+        return serve
+
+    @asynccontextmanager
+    async def _guarded(
+        self, method: str, gate: AdmissionGate, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncGenerator[None]:
+        """Let a call in, word what goes wrong, write its log line."""
+        call = _Call(method=method)
+        try:
+            self._drain.refuse_if_begun()
+            with gate.admit():
+                call.caller = await self._authenticate(context)
+                RIGHTS[method].check(call.caller, call=_short_name(method))
+                with _tenants_place(gate, call.caller):
+                    CURRENT_CALLER.set(call.caller)
+                    yield
+        except asyncio.CancelledError:
+            call.code = grpc.StatusCode.CANCELLED.name
+            raise
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - nothing a service raises may travel unworded
+            refusal = refusal_of(error) or _defect(error, call)
+            call.refuse(refusal)
+            await _abort(context, refusal)
+        finally:
+            call.log()
+
+    async def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
+        return await self._authenticator.authenticate(_authorization(context))
+
+    def _request(self, method: str, raw: bytes, handler: Any) -> Message:  # noqa: ANN401
+        if method in self._not_implemented:
+            raise errors.not_implemented(_short_name(method))
+        return parse_request(raw, deserializer=handler.request_deserializer, rules=self._rules)
+
+    @asynccontextmanager
+    async def _deadline(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncGenerator[None]:
+        """Give a call that brought no deadline ours; grpc itself enforces a caller's own."""
+        brought = context.time_remaining() is not None  # pyright: ignore[reportUnnecessaryComparison] - None without one
+        limit = asyncio.timeout(None if brought else self._unary_deadline_seconds)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if limit.expired():
+                raise errors.deadline_exceeded(self._unary_deadline_seconds) from None
+            raise
+
+    async def _while_key_holds(
+        self, responses: AsyncGenerator[Message], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncGenerator[Message]:
+        """Pass a stream on for as long as the caller's key is valid."""
+        async with aclosing(responses):
+            while True:
+                response = await self._next(responses, context)
+                if response is None:
+                    return
+                yield response
+
+    async def _next(
+        self, responses: AsyncGenerator[Message], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> Message | None:
+        news = asyncio.ensure_future(anext(responses, None))
+        try:
+            while not news.done():
+                await asyncio.wait({news}, timeout=_STREAM_CHECK_SECONDS)
+                await self._authenticate(context)
+            return news.result()
+        finally:
+            # What the stream holds (a connection, a place in a list) is given back before we go on.
+            news.cancel()
+            await asyncio.wait({news})
+
+
+@dataclass(slots=True, kw_only=True)
+class _Call:
+    """What the log tells of one call."""
+
+    method: str
+    caller: Caller | None = None
+    code: str = grpc.StatusCode.OK.name
+    reason: str = ""
+    start_seconds: float = field(default_factory=time.monotonic)
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.code = refusal.code.name
+        self.reason = reason_name(refusal.reason)
+
+    def log(self) -> None:
+        _log.info(
+            "call",
+            method=self.method,
+            tenant=self.caller.tenant_id if self.caller else "",
+            key_id=self.caller.key_id if self.caller else "",
+            code=self.code,
+            reason=self.reason,
+            milliseconds=round((time.monotonic() - self.start_seconds) * 1000, 1),
+        )
+
+
+def _defect(error: Exception, call: _Call) -> Refusal:
+    """Log what nobody expected under a number, and give the caller nothing but the number."""
+    incident = secrets.token_hex(_INCIDENT_BYTES)
+    # The type and the place, not the message: PostgreSQL's and pydantic's quote what callers sent.
+    _log.error(
+        "defect",
+        incident=incident,
+        method=call.method,
+        error=type(error).__qualname__,
+        place=traceback.format_tb(error.__traceback__),
+    )
+    return errors.server_defect(incident).refusal
+
+
+def _tenants_place(gate: AdmissionGate, caller: Caller) -> AbstractContextManager[None]:
+    # Operators keep their way in while a tenant floods the gateway.
+    return nullcontext() if caller.is_operator else gate.admit_tenant(caller.tenant_id)
+
+
+def _authorization(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization":
+            return value if isinstance(value, str) else None
+    return None
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal) -> None:
+    status = to_status(refusal)
+    await context.abort(
+        refusal.code,
+        status.message,
+        trailing_metadata=((_DETAILS_KEY, status.SerializeToString()),),
+    )
+
+
+def _short_name(method: str) -> str:
+    return method.rpartition("/")[2]

@@ -1,0 +1,27 @@
+"""Keys as the database knows them, with the state of their tenants."""
+
+from database.pool import Pool, tenant_transaction, transaction
+from services.gateway.authentication import KeyFacts
+from tenants.api_key_store import find_key
+from tenants.api_keys import Role
+from tenants.ids import KeyId
+from tenants.tenant_store import get_tenant
+
+
+class StoredKeyDirectory:
+    """Looks keys up as ``atelier_gateway``, which sees the one row whose id was presented."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def find(self, key_id: KeyId) -> KeyFacts | None:
+        """Return the facts of a key, None when there is no such key or its tenant is gone."""
+        async with transaction(self._pool) as conn:
+            key = await find_key(conn, key_id)
+        if key is None:
+            return None
+        if key.role == Role.OPERATOR:
+            return KeyFacts(key=key, tenant_state=None)
+        async with tenant_transaction(self._pool, key.tenant_id) as conn:
+            tenant = await get_tenant(conn, key.tenant_id)
+        return KeyFacts(key=key, tenant_state=tenant.state) if tenant else None

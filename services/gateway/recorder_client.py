@@ -1,0 +1,62 @@
+"""What the gateway asks the recorder: the bytes of pictures that are still in its spool."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
+from tenants.ids import ImageId, TenantId
+from tenants.run_directory import RunDirectory
+
+_MESSAGE_BYTES_MAX: Final = 2 * 1024 * 1024
+_READ_SECONDS: Final = 60.0
+
+
+class SpoolUnreachableError(Exception):
+    """The recorder does not answer."""
+
+
+class NotInSpoolError(Exception):
+    """The recorder has no such picture: it was carried to the object store, or never was."""
+
+
+class RecorderClient:
+    """Speaks through the recorder's socket for gateways."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = recorder_pb2_grpc.RecorderServiceStub(channel)
+
+    async def read_picture(self, tenant_id: TenantId, image_id: ImageId) -> AsyncGenerator[bytes]:
+        """Yield a picture's bytes.
+
+        Raises:
+            NotInSpoolError: look into the object store.
+            SpoolUnreachableError: the recorder does not answer.
+        """
+        request = recorder_pb2.ReadPictureRequest(tenant_id=tenant_id, image_id=image_id)
+        call = self._stub.ReadPicture(request, timeout=_READ_SECONDS)
+        try:
+            async for response in call:
+                yield response.chunk
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise NotInSpoolError(image_id) from error
+            raise SpoolUnreachableError(str(error.code())) from error
+        finally:
+            call.cancel()
+
+
+@asynccontextmanager
+async def open_recorder_client(run: RunDirectory) -> AsyncGenerator[RecorderClient]:
+    """Open a client; the recorder may come and go meanwhile."""
+    options = [
+        ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
+        # After a restart of the recorder the socket is a new one: look for it soon.
+        ("grpc.max_reconnect_backoff_ms", 500),
+    ]
+    address = f"unix:{run.recorder_gateway_socket}"
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        yield RecorderClient(channel)

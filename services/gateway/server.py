@@ -1,0 +1,139 @@
+"""The gRPC server: services behind the guard, health and reflection beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from atelier.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
+from atelier.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
+from atelier.v1.image_service_pb2_grpc import (
+    ImageServiceServicer,
+    add_ImageServiceServicer_to_server,
+)
+from atelier.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from atelier.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from atelier.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
+from atelier.v1.usage_service_pb2_grpc import add_UsageServiceServicer_to_server
+from services.gateway.api_key_service import ApiKeyService
+from services.gateway.billing_service import BillingService
+from services.gateway.errors import AddressTakenError
+from services.gateway.job_service import JobService
+from services.gateway.model_service import ModelService
+from services.gateway.services_table import SERVICES
+from services.gateway.tenant_service import TenantService
+from services.gateway.usage_service import UsageService
+
+# Answers with 1,000 images carry their prompts; pictures travel in chunks.
+_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+_KEEP_ALIVE_MILLISECONDS: Final = 30_000
+_PING_MILLISECONDS_MIN: Final = 5_000
+
+
+class Servicers:
+    """One object for each service of the contract."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobService,
+        images: ImageServiceServicer,
+        models: ModelService,
+        usage: UsageService,
+        billing: BillingService,
+        tenants: TenantService,
+        api_keys: ApiKeyService,
+    ) -> None:
+        self._jobs = jobs
+        self._images = images
+        self._models = models
+        self._usage = usage
+        self._billing = billing
+        self._tenants = tenants
+        self._api_keys = api_keys
+
+    def all(self) -> Sequence[object]:
+        """Return them all."""
+        return (
+            self._jobs,
+            self._images,
+            self._models,
+            self._usage,
+            self._billing,
+            self._tenants,
+            self._api_keys,
+        )
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register them."""
+        add_JobServiceServicer_to_server(self._jobs, server)
+        add_ImageServiceServicer_to_server(self._images, server)
+        add_ModelServiceServicer_to_server(self._models, server)
+        add_UsageServiceServicer_to_server(self._usage, server)
+        add_BillingServiceServicer_to_server(self._billing, server)
+        add_TenantServiceServicer_to_server(self._tenants, server)
+        add_ApiKeyServiceServicer_to_server(self._api_keys, server)
+
+
+def build_server(
+    *,
+    guard: grpc.aio.ServerInterceptor,
+    servicers: Servicers,
+    health_servicer: health.aio.HealthServicer,
+    request_bytes_max: int,
+    streams_per_connection_max: int,
+) -> grpc.aio.Server:
+    """Put a server together; it listens nowhere yet."""
+    server = grpc.aio.server(
+        interceptors=[guard],
+        options=[
+            ("grpc.max_receive_message_length", request_bytes_max),
+            ("grpc.max_send_message_length", _ANSWER_BYTES_MAX),
+            ("grpc.max_concurrent_streams", streams_per_connection_max),
+            # Two gateways on one port would share its calls without anybody noticing.
+            ("grpc.so_reuseport", 0),
+            # A client whose machine vanished is noticed, one that pings too often is sent away.
+            ("grpc.keepalive_time_ms", _KEEP_ALIVE_MILLISECONDS),
+            ("grpc.http2.min_ping_interval_without_data_ms", _PING_MILLISECONDS_MIN),
+        ],
+    )
+    servicers.add_to(server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    names = [service.full_name for service in SERVICES]
+    reflection.enable_server_reflection(
+        [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
+    )
+    return server
+
+
+def listen(
+    server: grpc.aio.Server,
+    address: str,
+    *,
+    tls_certificate_path: Path | None = None,
+    tls_key_path: Path | None = None,
+) -> int:
+    """Bind a server to an address; returns the port.
+
+    Raises:
+        AddressTakenError: it cannot be bound.
+    """
+    try:
+        if tls_certificate_path is None or tls_key_path is None:
+            return server.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials(
+            [(tls_key_path.read_bytes(), tls_certificate_path.read_bytes())]
+        )
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise AddressTakenError(f"cannot listen on {address}: is another gateway there?") from error
+
+
+async def set_serving(health_servicer: health.aio.HealthServicer) -> None:
+    """Tell health checks that every service serves."""
+    for name in ("", *(service.full_name for service in SERVICES)):
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

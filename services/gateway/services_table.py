@@ -1,0 +1,47 @@
+"""Which services there are, and which of their calls are not built yet."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from atelier.v1 import (
+    api_key_service_pb2,
+    billing_service_pb2,
+    image_service_pb2,
+    job_service_pb2,
+    model_service_pb2,
+    tenant_service_pb2,
+    usage_service_pb2,
+)
+
+SERVICES: Final[Sequence[ServiceDescriptor]] = (
+    job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
+    image_service_pb2.DESCRIPTOR.services_by_name["ImageService"],
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    usage_service_pb2.DESCRIPTOR.services_by_name["UsageService"],
+    billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"],
+    tenant_service_pb2.DESCRIPTOR.services_by_name["TenantService"],
+    api_key_service_pb2.DESCRIPTOR.services_by_name["ApiKeyService"],
+)
+
+
+def not_implemented_calls(servicers: Sequence[object]) -> frozenset[str]:
+    """Name the calls (`/atelier.v1.JobService/…`) for which no servicer has code of its own."""
+    written = {base.__name__: type(servicer) for servicer in servicers for base in _bases(servicer)}
+    return frozenset(
+        f"/{service.full_name}/{method.name}"
+        for service in SERVICES
+        for method in service.methods
+        if not _is_written(written.get(f"{service.name}Servicer"), method.name)
+    )
+
+
+def _bases(servicer: object) -> Sequence[type]:
+    """A generated servicer as it comes has only `object` above it, so it counts for nothing."""
+    return type(servicer).__mro__[1:]
+
+
+def _is_written(servicer: type | None, call: str) -> bool:
+    """A servicer inherits every call of its service; one of its own stands in its own class."""
+    return servicer is not None and call in vars(servicer)

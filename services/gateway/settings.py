@@ -1,0 +1,90 @@
+"""What the gateway must be told, from ATELIER_GATEWAY_… or files of those names."""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_SECRETS_DIRECTORY_VARIABLE: Final = "ATELIER_SECRETS_DIRECTORY"
+
+
+class KeySettings(BaseSettings):
+    """What making the first operator's key needs."""
+
+    model_config = SettingsConfigDict(env_prefix="ATELIER_GATEWAY_", frozen=True)
+
+    operator_database_url: SecretStr = Field(description="as atelier_operator")
+    key_pepper: SecretStr = Field(min_length=32, description="HMAC key of the API keys' secrets")
+
+
+class Settings(KeySettings):
+    """What serving needs; every missing value is reported at once."""
+
+    listen_address: str = Field(default="127.0.0.1:7431", description="host:port; port 0: any")
+    tls_certificate_path: Path | None = Field(default=None, description="PEM chain")
+    tls_key_path: Path | None = Field(default=None, description="PEM private key")
+
+    database_url: SecretStr = Field(description="as atelier_gateway")
+    database_connections_max: int = Field(default=12, ge=2)
+    operator_database_connections_max: int = Field(default=3, ge=1)
+
+    run_directory: Path = Field(description="where the sockets of brokers and recorder lie")
+    objects_url: str = Field(description="file:///… or s3://bucket/prefix")
+    model_catalogue_path: Path = Field(default=Path("deploy/models.toml"))
+    seller_legal_name: str = Field(
+        default="The operator of this installation", description="on invoices, as the next two"
+    )
+    seller_postal_address: str = Field(default="", description="lines separated by newlines")
+    seller_vat_id: str = ""
+
+    page_token_secret: SecretStr = Field(min_length=32, description="HMAC key of page tokens")
+
+    calls_in_flight_max: int = Field(default=256, ge=1)
+    calls_in_flight_per_tenant_max: int = Field(default=64, ge=1)
+    streams_max: int = Field(default=1024, ge=1)
+    streams_per_tenant_max: int = Field(default=128, ge=1)
+    streams_per_connection_max: int = Field(default=200, ge=1)
+    # 1,000 specs with the longest prompts the contract admits stay below it.
+    request_bytes_max: int = Field(default=32 * 1024 * 1024, ge=64 * 1024)
+    unary_deadline_seconds: float = Field(default=30.0, gt=0)
+    keep_alive_seconds: float = Field(default=10.0, gt=0, le=15.0)
+    # Revocation must be seen within a second on every replica.
+    key_cache_seconds: float = Field(default=0.5, ge=0, lt=1.0)
+    drain_seconds: float = Field(default=20.0, ge=0)
+
+    @model_validator(mode="after")
+    def _strangers_are_spoken_to_through_tls(self) -> Self:
+        if (self.tls_certificate_path is None) != (self.tls_key_path is None):
+            raise ValueError("tls_certificate_path and tls_key_path belong together")
+        if self.tls_certificate_path is None and not _is_loopback(self.listen_address):
+            raise ValueError(
+                f"{self.listen_address} is not loopback: set tls_certificate_path and tls_key_path"
+            )
+        return self
+
+
+def load_settings() -> Settings:
+    """Read what serving needs; secrets may lie as files in ATELIER_SECRETS_DIRECTORY."""
+    return Settings(_secrets_dir=_secrets_directory())  # pyright: ignore[reportCallIssue]
+
+
+def load_key_settings() -> KeySettings:
+    """Read what making a key needs."""
+    return KeySettings(_secrets_dir=_secrets_directory())  # pyright: ignore[reportCallIssue]
+
+
+def _secrets_directory() -> str | None:
+    return os.environ.get(_SECRETS_DIRECTORY_VARIABLE)
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,164 @@
+"""TenantService: studios on this installation."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import grpc.aio
+from google.protobuf.message import Message
+
+from atelier.v1 import tenant_service_pb2, tenant_service_pb2_grpc
+from database.pool import Pool, tenant_transaction, transaction
+from metering import ledger
+from services.gateway import operator_requests, resource_names
+from services.gateway.callers import current_caller
+from services.gateway.conversions import enum_number, to_timestamp
+from services.gateway.errors import (
+    already_exists,
+    invalid_field,
+    not_found,
+    unsupported_parameter,
+)
+from services.gateway.once import once_key
+from services.gateway.page_tokens import PageTokens
+from services.gateway.pages import PageRequest
+from services.gateway.scopes import named_tenant
+from services.jobs.model_catalogue import ModelCatalogue
+from tenants.errors import TenantExistsError
+from tenants.ids import OPERATOR_TENANT_ID, TenantId
+from tenants.tenant_store import NewTenant, Tenant, get_tenant, insert_tenant, list_tenants
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+_CURRENCY_DEFAULT: Final = "USD"
+_QUEUED_IMAGES_MAX_DEFAULT: Final = 100_000
+
+
+class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
+    """Serves the calls of TenantService."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        operator_pool: Pool,
+        catalogue: ModelCatalogue,
+        page_tokens: PageTokens,
+    ) -> None:
+        self._pool = pool
+        self._operator_pool = operator_pool
+        self._catalogue = catalogue
+        self._page_tokens = page_tokens
+
+    async def CreateTenant(
+        self, request: tenant_service_pb2.CreateTenantRequest, context: _Context
+    ) -> tenant_service_pb2.Tenant:
+        name = resource_names.TENANT.write(request.tenant_id)
+        once = once_key(request, scope=name)
+        new = self._new_tenant(request)
+        async with transaction(self._operator_pool) as conn:
+            if await operator_requests.claim(conn, once) is not None:
+                made = await get_tenant(conn, new.tenant_id)
+                if made is None:
+                    raise not_found(name)
+                return _tenant_message(made)
+            try:
+                tenant = await insert_tenant(conn, new)
+            except TenantExistsError:
+                raise already_exists(name) from None
+            await ledger.open_accounts(conn, tenant_id=new.tenant_id, currency=new.currency)
+            await operator_requests.complete(conn, once, name)
+        return _tenant_message(tenant)
+
+    async def GetTenant(
+        self, request: tenant_service_pb2.GetTenantRequest, context: _Context
+    ) -> tenant_service_pb2.Tenant:
+        tenant_id = named_tenant(current_caller(), request.name)
+        async with tenant_transaction(self._pool, tenant_id) as conn:
+            tenant = await get_tenant(conn, tenant_id)
+        if tenant is None:
+            raise not_found(request.name)
+        return _tenant_message(tenant)
+
+    async def ListTenants(
+        self, request: tenant_service_pb2.ListTenantsRequest, context: _Context
+    ) -> tenant_service_pb2.ListTenantsResponse:
+        pages = PageRequest(request, scope=OPERATOR_TENANT_ID, tokens=self._page_tokens)
+        after = pages.position[0] if pages.position else ""
+        async with transaction(self._operator_pool) as conn:
+            tenants = await list_tenants(conn, limit=pages.limit, after=after)
+        page = pages.page(tenants, position=lambda tenant: (tenant.tenant_id,))
+        return tenant_service_pb2.ListTenantsResponse(
+            tenants=[_tenant_message(tenant) for tenant in page.rows],
+            next_page_token=page.next_page_token,
+        )
+
+    def _new_tenant(self, request: tenant_service_pb2.CreateTenantRequest) -> NewTenant:
+        wanted = request.tenant
+        for path, reason in _not_supported(wanted):
+            raise unsupported_parameter(path, reason)
+        return NewTenant(
+            tenant_id=TenantId(request.tenant_id),
+            display_name=wanted.display_name,
+            currency=wanted.currency_code or _CURRENCY_DEFAULT,
+            price_book=wanted.price_book or "standard",
+            legal_name=wanted.legal_name,
+            postal_address=wanted.postal_address,
+            vat_id=wanted.vat_id,
+            time_zone=_time_zone(wanted.time_zone),
+            allowed_models=self._allowed_models(wanted.quotas),
+            queued_images_max=wanted.quotas.queued_images_max or _QUEUED_IMAGES_MAX_DEFAULT,
+        )
+
+    def _allowed_models(self, quotas: tenant_service_pb2.TenantQuotas) -> list[str] | None:
+        model_ids: list[str] = []
+        for index, name in enumerate(quotas.allowed_models):
+            parsed = resource_names.MODEL.parse(name)
+            if parsed is None or parsed[0] not in self._catalogue:
+                raise invalid_field(
+                    f"tenant.quotas.allowed_models[{index}]", "is no model of this installation"
+                )
+            model_ids.append(parsed[0])
+        return model_ids or None
+
+
+def _not_supported(wanted: tenant_service_pb2.Tenant) -> Iterator[tuple[str, str]]:
+    """Name what was asked for and cannot be had yet; ignored in silence it would mislead."""
+    if wanted.credit_limit.nanos:
+        yield "tenant.credit_limit", "tenants who pay afterwards are not supported yet"
+    if wanted.quotas.calls_per_minute_max:
+        yield "tenant.quotas.calls_per_minute_max", "is not supported yet"
+    if _is_set(wanted.settings):
+        yield "tenant.settings", "settings of tenants are not supported yet"
+
+
+def _is_set(message: Message) -> bool:
+    return message.ByteSize() > 0
+
+
+def _time_zone(name: str) -> str:
+    try:
+        return ZoneInfo(name or "UTC").key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise invalid_field("tenant.time_zone", "is no time zone of the IANA database") from None
+
+
+def _tenant_message(tenant: Tenant) -> tenant_service_pb2.Tenant:
+    return tenant_service_pb2.Tenant(
+        name=resource_names.TENANT.write(tenant.tenant_id),
+        display_name=tenant.display_name,
+        state=enum_number(tenant_service_pb2.TenantState, tenant.state),
+        currency_code=tenant.currency,
+        price_book=tenant.price_book,
+        legal_name=tenant.legal_name,
+        postal_address=tenant.postal_address,
+        vat_id=tenant.vat_id,
+        time_zone=tenant.time_zone,
+        quotas=tenant_service_pb2.TenantQuotas(
+            queued_images_max=tenant.queued_images_max,
+            allowed_models=[
+                resource_names.MODEL.write(model) for model in tenant.allowed_models or ()
+            ],
+        ),
+        create_time=to_timestamp(tenant.create_time),
+        update_time=to_timestamp(tenant.update_time),
+    )
