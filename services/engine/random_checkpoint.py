@@ -17,43 +17,10 @@ import torch
 from services.engine.small_model import SmallModelShape, build_small_model, save_small_model
 
 SEED: Final = 35
-WORDS: Final = tuple(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "on",
-        "in",
-        "and",
-        "with",
-        "photo",
-        "picture",
-        "small",
-        "large",
-        "red",
-        "green",
-        "blue",
-        "yellow",
-        "orange",
-        "purple",
-        "pink",
-        "white",
-        "black",
-        "brown",
-        "mug",
-        "cube",
-        "ball",
-        "vase",
-        "chair",
-        "lamp",
-        "book",
-        "bottle",
-        "hat",
-        "star",
-        "table",
-        "background",
-    ]
+WORDS: Final = (
+    *("a", "an", "the", "of", "on", "in", "and", "with", "photo", "picture", "background"),
+    *("red", "green", "blue", "yellow", "orange", "purple", "pink", "white", "black", "brown"),
+    *("mug", "cube", "ball", "vase", "chair", "lamp", "book", "bottle", "hat", "star", "table"),
 )
 # For tests: every part is there, and one step takes a few milliseconds.
 SMALLEST_SHAPE: Final = SmallModelShape(

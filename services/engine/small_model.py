@@ -56,7 +56,7 @@ class SmallModelShape:
     vae_norm_groups: int = 8
     default_size: int = 256
     """Width and height that plain diffusers draws when none is given, in pixels."""
-    size_max: int = 384
+    size_max: int = 512
     timestep_shift: float = 2.0
 
     def __post_init__(self) -> None:

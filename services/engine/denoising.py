@@ -1,0 +1,129 @@
+"""One denoising step for several images at once, each at its own place of its own schedule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
+
+from services.engine.image_spec import ImageSpec
+from services.engine.loading import LoadedModel
+from services.engine.text_encoding import TextEmbedding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseSchedule:
+    """Where an image's noise level stands before each step, and after the last."""
+
+    timesteps: tuple[float, ...]
+    sigmas: tuple[float, ...]
+    """One more than timesteps; the last is the finished picture's."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Drawing:
+    """One image on its way from noise to picture."""
+
+    spec: ImageSpec
+    schedule: NoiseSchedule
+    positive: TextEmbedding
+    negative: TextEmbedding | None
+    """Given exactly when the spec is guided."""
+    latents: torch.Tensor
+    """[16, height / 8, width / 8], float32 whatever the model's type: rounding would add up."""
+    step_index: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return self.step_index == self.spec.num_inference_steps
+
+
+def start_drawing(
+    model: LoadedModel,
+    spec: ImageSpec,
+    *,
+    positive: TextEmbedding,
+    negative: TextEmbedding | None,
+) -> Drawing:
+    """Noise of the spec's seed, at the beginning of the spec's schedule."""
+    assert (negative is not None) == spec.is_guided
+    return Drawing(
+        spec=spec,
+        schedule=make_schedule(model, spec),
+        positive=positive,
+        negative=negative,
+        latents=initial_noise(model, spec),
+    )
+
+
+def initial_noise(model: LoadedModel, spec: ImageSpec) -> torch.Tensor:
+    """The seed's noise, drawn on the CPU in float32: the same on every device and in every type."""
+    channels = int(model.transformer.config["in_channels"])
+    height, width = spec.height // model.vae_scale, spec.width // model.vae_scale
+    generator = torch.Generator("cpu").manual_seed(spec.seed)
+    noise = torch.randn((1, channels, height, width), generator=generator, dtype=torch.float32)
+    return noise[0].to(model.device)
+
+
+def make_schedule(model: LoadedModel, spec: ImageSpec) -> NoiseSchedule:
+    """The scheduler's own timesteps and sigmas, shift included."""
+    # A fresh one for each image: set_timesteps keeps its result in the scheduler.
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(model.scheduler.config)
+    scheduler.set_timesteps(spec.num_inference_steps, mu=dynamic_shift(model, spec))
+    return NoiseSchedule(
+        timesteps=tuple(scheduler.timesteps.tolist()), sigmas=tuple(scheduler.sigmas.tolist())
+    )
+
+
+def dynamic_shift(model: LoadedModel, spec: ImageSpec) -> float | None:
+    """The shift by picture size, where the scheduler is configured so; the pipeline's defaults."""
+    config = model.scheduler.config
+    if not config.get("use_dynamic_shifting"):
+        return None
+    patches = (spec.height // model.size_multiple) * (spec.width // model.size_multiple)
+    return calculate_shift(
+        patches,
+        config.get("base_image_seq_len", 256),
+        config.get("max_image_seq_len", 4096),
+        config.get("base_shift", 0.5),
+        config.get("max_shift", 1.16),
+    )
+
+
+def take_step(model: LoadedModel, drawings: Sequence[Drawing]) -> None:
+    """Move every drawing one step on; all must have one compatibility key.
+
+    Nothing is changed unless the whole step succeeds, so that it can be taken again.
+    """
+    velocities = predict_velocities(model.transformer, drawings, dtype=model.dtype)
+    for drawing, velocity in zip(drawings, velocities, strict=True):
+        sigma, next_sigma = drawing.schedule.sigmas[drawing.step_index :][:2]
+        drawing.latents = drawing.latents + (next_sigma - sigma) * velocity
+        drawing.step_index += 1
+
+
+def predict_velocities(
+    transformer: SD3Transformer2DModel, drawings: Sequence[Drawing], *, dtype: torch.dtype
+) -> torch.Tensor:
+    """[images, 16, h, w] in float32, guidance applied; one forward over all images."""
+    latents = torch.stack([drawing.latents for drawing in drawings])
+    timesteps = latents.new_tensor([d.schedule.timesteps[d.step_index] for d in drawings])
+    embeddings = [drawing.positive for drawing in drawings]
+    negatives = [drawing.negative for drawing in drawings if drawing.negative is not None]
+    assert len(negatives) in {0, len(drawings)}
+    copies = 2 if negatives else 1
+    # Negative half first, as the pipeline has it.
+    both = [*negatives, *embeddings]
+    output = transformer(
+        hidden_states=torch.cat([latents] * copies).to(dtype),
+        timestep=timesteps.repeat(copies),
+        encoder_hidden_states=torch.stack([embedding.tokens for embedding in both]),
+        pooled_projections=torch.stack([embedding.pooled for embedding in both]),
+        return_dict=False,
+    )[0].float()
+    if not negatives:
+        return output
+    unguided, guided = output.chunk(2)
+    scales = latents.new_tensor([d.spec.guidance_scale for d in drawings]).view(-1, 1, 1, 1)
+    return unguided + scales * (guided - unguided)
