@@ -7,7 +7,6 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 
 import psycopg
 import structlog
@@ -21,7 +20,7 @@ from services.fleet.fleet_store import WorkerRow, read_situation, write_workers
 from services.fleet.settings import Settings
 from services.fleet.workers import WorkerModel, Workers
 from services.jobs.errors import CatalogueError
-from services.jobs.model_catalogue import load_catalogue
+from services.jobs.model_catalogue import RANDOM_CHECKPOINT, load_catalogue
 from services.log import configure_log
 from tenants.launchers.process_launcher import ProcessLauncher
 from tenants.run_directory import RunDirectory
@@ -57,7 +56,7 @@ async def _run(settings: Settings, fleet: Fleet) -> None:
 
 def _join(settings: Settings) -> Fleet:
     run = RunDirectory(settings.run_directory)
-    models = _worker_models(settings.model_catalogue_path)
+    models = _worker_models(settings)
     launcher = ProcessLauncher()
     log.warning("launcher", launcher=launcher.name, isolation=launcher.isolation)
     settings.log_directory.mkdir(parents=True, exist_ok=True)
@@ -82,21 +81,23 @@ def _join(settings: Settings) -> Fleet:
     )
 
 
-def _worker_models(catalogue_path: Path) -> dict[str, WorkerModel]:
+def _worker_models(settings: Settings) -> dict[str, WorkerModel]:
     return {
         name: WorkerModel(
-            path=_absolute(model.source, catalogue_path.parent),
+            path=_model_path(model.source, settings),
             batch_slots=model.batch_slots,
             interactive_slots=model.interactive_slots,
         )
-        for name, model in load_catalogue(catalogue_path).items()
+        for name, model in load_catalogue(settings.model_catalogue_path).items()
     }
 
 
-def _absolute(source: str, folder: Path) -> str:
+def _model_path(source: str, settings: Settings) -> str:
     """Return a folder's full path; what is no folder beside the catalogue is a hub's name."""
-    beside = folder / source
-    return str(beside.resolve()) if beside.is_dir() else source
+    if source == RANDOM_CHECKPOINT and settings.random_checkpoint_path is not None:
+        return str(settings.random_checkpoint_path)
+    beside = settings.model_catalogue_path.resolve().parent / source
+    return str(beside) if beside.is_dir() else source
 
 
 async def _work_until_lost(settings: Settings, fleet: Fleet, stop: asyncio.Event) -> None:

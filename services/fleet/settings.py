@@ -17,6 +17,9 @@ class Settings(BaseSettings):
     broker_data_directory: Path = Field(description="the brokers' append-only files")
     log_directory: Path
     model_catalogue_path: Path
+    random_checkpoint_path: Path | None = Field(
+        default=None, description="the folder that the source random-checkpoint stands for"
+    )
     launcher: Literal["process"] = "process"
     cpu_device_count: PositiveInt = Field(
         default=8, description="workers that may share this machine's processor: cpu-0, cpu-1, …"

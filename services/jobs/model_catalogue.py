@@ -3,11 +3,14 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from services.jobs.errors import CatalogueError
+
+# The source that stands for the small model with random weights, which the engine makes itself.
+RANDOM_CHECKPOINT: Final = "random-checkpoint"
 
 Number = TypeVar("Number", int, float)
 _ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]

@@ -7,6 +7,7 @@ fleet was killed stays below the installation and can be found.
 import contextlib
 import ctypes
 import os
+from collections.abc import Container
 
 import psutil
 
@@ -21,7 +22,7 @@ def inherit_orphans() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def collect_orphans(except_pids: set[int]) -> None:
+def collect_orphans(*, except_pids: Container[int | None]) -> None:
     """Let inherited processes that ended go; children of our own are collected by who waits."""
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):

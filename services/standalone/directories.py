@@ -40,6 +40,10 @@ class DataDirectory:
         return self.path / "logs"
 
     @property
+    def random_checkpoint(self) -> Path:
+        return self.path / "models" / "random-checkpoint"
+
+    @property
     def operator_key(self) -> Path:
         return self.path / "operator.key"
 

@@ -84,8 +84,8 @@ def within_reach(binaries: PostgresBinaries, user: str | None) -> PostgresBinari
 
 
 def can_reach(path: Path, user: str) -> bool:
-    """Whether this user may read the path: every folder above it must let the user through."""
-    command = ["/usr/bin/env", "test", "-r", path]
+    """Whether this user may run or enter it: every folder above must let the user through."""
+    command = ["/usr/bin/env", "test", "-x", path]
     return subprocess.run(command, user=user, check=False).returncode == 0
 
 

@@ -1,0 +1,145 @@
+"""Which processes an installation on one machine consists of, and what each is told.
+
+Each gets what it needs and no more: its own role's password, and no other's.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from services.standalone.directories import DataDirectory
+from services.standalone.secret_files import Secrets
+from services.standalone.settings import Settings
+from services.standalone.supervisor import ProcessOrder
+from tenants.run_directory import RunDirectory
+
+# What a process inherits of the terminal's environment.
+_PASSED_ON: Final = (
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "HOME",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+)
+# Beyond what a process needs by itself to notice the signal and to close its connections.
+_GRACE_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """What all processes of one machine share."""
+
+    settings: Settings
+    data: DataDirectory
+    run: RunDirectory
+    secrets: Secrets
+    # Role → URL of its login.
+    database_urls: dict[str, str]
+    gateway_address: str
+
+    @property
+    def objects_url(self) -> str:
+        return f"file://{self.data.objects}"
+
+
+def process_orders(installation: Installation) -> list[ProcessOrder]:
+    """Return the processes in the order they start in."""
+    return [
+        _order(installation, "recorder", _recorder(installation)),
+        _order(installation, "meter", _meter(installation)),
+        _order(installation, "gateway", gateway_settings(installation)),
+        _order(
+            installation,
+            "fleet",
+            _fleet(installation),
+            patience_seconds=installation.settings.drain_seconds + _GRACE_SECONDS,
+        ),
+        _order(installation, "housekeeper", _housekeeper(installation)),
+    ]
+
+
+def inherited_environment(installation: Installation) -> dict[str, str]:
+    """Return what every process of the installation has in its environment."""
+    return {
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        **installation.run.mark,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def gateway_settings(installation: Installation) -> dict[str, str]:
+    """Return the gateway's settings, which its bootstrap command reads as well."""
+    return {
+        "ATELIER_GATEWAY_LISTEN_ADDRESS": installation.gateway_address,
+        "ATELIER_GATEWAY_DATABASE_URL": installation.database_urls["atelier_gateway"],
+        "ATELIER_GATEWAY_OPERATOR_DATABASE_URL": installation.database_urls["atelier_operator"],
+        "ATELIER_GATEWAY_RUN_DIRECTORY": str(installation.run.path),
+        "ATELIER_GATEWAY_OBJECTS_URL": installation.objects_url,
+        "ATELIER_GATEWAY_KEY_PEPPER": installation.secrets.key_pepper,
+        "ATELIER_GATEWAY_PAGE_TOKEN_SECRET": installation.secrets.page_token_secret,
+        "ATELIER_GATEWAY_MODEL_CATALOGUE_PATH": str(installation.settings.model_catalogue_path),
+        "ATELIER_GATEWAY_DRAIN_SECONDS": str(installation.settings.drain_seconds),
+    }
+
+
+def _recorder(installation: Installation) -> dict[str, str]:
+    return {
+        "ATELIER_RECORDER_DATABASE_URL": installation.database_urls["atelier_recorder"],
+        "ATELIER_RECORDER_METER_INTAKE_DATABASE_URL": installation.database_urls[
+            "atelier_meter_intake"
+        ],
+        "ATELIER_RECORDER_RUN_DIRECTORY": str(installation.run.path),
+        "ATELIER_RECORDER_SPOOL_DIRECTORY": str(installation.data.spool),
+        "ATELIER_RECORDER_OBJECTS_URL": installation.objects_url,
+    }
+
+
+def _meter(installation: Installation) -> dict[str, str]:
+    return {
+        "ATELIER_METER_RUN_DIRECTORY": str(installation.run.path),
+        "ATELIER_METER_CPU_DEVICE_COUNT": str(installation.settings.cpu_device_count),
+        # In this version the fleet places workers on the processor only.
+        "ATELIER_METER_USE_GPUS": "false",
+    }
+
+
+def _fleet(installation: Installation) -> dict[str, str]:
+    settings = installation.settings
+    threads = settings.threads_per_worker
+    return {
+        "ATELIER_FLEET_DATABASE_URL": installation.database_urls["atelier_fleet"],
+        "ATELIER_FLEET_RUN_DIRECTORY": str(installation.run.path),
+        "ATELIER_FLEET_BROKER_DATA_DIRECTORY": str(installation.data.brokers),
+        "ATELIER_FLEET_LOG_DIRECTORY": str(installation.data.logs),
+        "ATELIER_FLEET_MODEL_CATALOGUE_PATH": str(settings.model_catalogue_path),
+        "ATELIER_FLEET_RANDOM_CHECKPOINT_PATH": str(installation.data.random_checkpoint),
+        "ATELIER_FLEET_CPU_DEVICE_COUNT": str(settings.cpu_device_count),
+        "ATELIER_FLEET_DRAIN_SECONDS": str(settings.drain_seconds),
+        "ATELIER_FLEET_END_CHILDREN_AT_EXIT": "true",
+        **({} if threads is None else {"ATELIER_FLEET_THREADS_PER_WORKER": str(threads)}),
+    }
+
+
+def _housekeeper(installation: Installation) -> dict[str, str]:
+    return {
+        "ATELIER_HOUSEKEEPER_DATABASE_URL": installation.database_urls["atelier_housekeeper"],
+        "ATELIER_HOUSEKEEPER_RUN_DIRECTORY": str(installation.run.path),
+    }
+
+
+def _order(
+    installation: Installation,
+    name: str,
+    settings: dict[str, str],
+    *,
+    patience_seconds: float | None = None,
+) -> ProcessOrder:
+    return ProcessOrder(
+        name=name,
+        environment={**inherited_environment(installation), **settings},
+        patience_seconds=_GRACE_SECONDS if patience_seconds is None else patience_seconds,
+    )
