@@ -13,12 +13,12 @@ from typing import Final
 from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.errors import CheckViolation
+from psycopg.errors import CheckViolation, NumericValueOutOfRange
 from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from database.rows import typed_row
-from metering.errors import InsufficientBalanceError, UnknownAccountError
+from metering.errors import AmountOverflowError, InsufficientBalanceError, UnknownAccountError
 from tenants.ids import ImageId, JobId, TenantId
 
 _QUERIES: Final = load_queries(__file__)
@@ -90,6 +90,7 @@ async def grant_credit(
     """Credit a tenant's wallet.
 
     Raises:
+        AmountOverflowError: the wallet would hold more than a number can.
         UnknownAccountError: the tenant has no wallet in that currency.
     """
     await _lock_accounts(conn, tenant_id=tenant_id, currency=currency)
@@ -302,14 +303,17 @@ async def _book_single(
         )
         transfer = await cursor.fetchone()
     assert transfer is not None, "INSERT … RETURNING gives a row or raises"
-    await conn.execute(
-        _QUERIES["post_to_accounts"],
-        {
-            "tenant_id": tenant_id,
-            "currency": currency,
-            "debit_account": debit_account,
-            "credit_account": credit_account,
-            "amount_nanos": amount_nanos,
-        },
-    )
+    try:
+        await conn.execute(
+            _QUERIES["post_to_accounts"],
+            {
+                "tenant_id": tenant_id,
+                "currency": currency,
+                "debit_account": debit_account,
+                "credit_account": credit_account,
+                "amount_nanos": amount_nanos,
+            },
+        )
+    except NumericValueOutOfRange as error:
+        raise AmountOverflowError(f"{amount_nanos} nanos more than an account can hold") from error
     return transfer
