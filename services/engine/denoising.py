@@ -38,6 +38,15 @@ class Drawing:
     def is_finished(self) -> bool:
         return self.step_index == self.spec.num_inference_steps
 
+    @property
+    def sigma_change(self) -> float:
+        """How far Euler's next step goes along the velocity; negative."""
+        return self.schedule.sigmas[self.step_index + 1] - self.schedule.sigmas[self.step_index]
+
+    def advance(self, latents: torch.Tensor) -> None:
+        self.latents = latents
+        self.step_index += 1
+
 
 def start_drawing(
     model: LoadedModel,
@@ -91,16 +100,16 @@ def dynamic_shift(model: LoadedModel, spec: ImageSpec) -> float | None:
     )
 
 
-def take_step(model: LoadedModel, drawings: Sequence[Drawing]) -> None:
-    """Move every drawing one step on; all must have one compatibility key.
+def next_latents(model: LoadedModel, drawings: Sequence[Drawing]) -> list[torch.Tensor]:
+    """Where each drawing stands after its next step; all must have one compatibility key.
 
-    Nothing is changed unless the whole step succeeds, so that it can be taken again.
+    The drawings themselves stay as they are, so that a step that fails can be taken again.
     """
     velocities = predict_velocities(model.transformer, drawings, dtype=model.dtype)
-    for drawing, velocity in zip(drawings, velocities, strict=True):
-        sigma, next_sigma = drawing.schedule.sigmas[drawing.step_index :][:2]
-        drawing.latents = drawing.latents + (next_sigma - sigma) * velocity
-        drawing.step_index += 1
+    return [
+        drawing.latents + drawing.sigma_change * velocity
+        for drawing, velocity in zip(drawings, velocities, strict=True)
+    ]
 
 
 def predict_velocities(

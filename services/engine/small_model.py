@@ -25,12 +25,14 @@ from transformers import (
     PreTrainedModel,
     T5Config,
     T5EncoderModel,
-    T5TokenizerFast,
+    T5Tokenizer,
 )
 
 from services.engine.word_tokenizers import (
+    CLIP_END,
     CLIP_G_PADDING,
     CLIP_L_PADDING,
+    CLIP_START,
     CLIP_TOKENS,
     make_clip_tokenizer,
     make_t5_tokenizer,
@@ -138,14 +140,21 @@ def build_clip(
             max_position_embeddings=CLIP_TOKENS,
             hidden_act=activation,
             # The pooled embedding is read at the first end token, found by this very id.
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=token_id(tokenizer, CLIP_END),
+            bos_token_id=token_id(tokenizer, CLIP_START),
+            pad_token_id=token_id(tokenizer, str(tokenizer.pad_token)),
         )
     )
 
 
-def build_t5(shape: SmallModelShape, tokenizer: T5TokenizerFast) -> T5EncoderModel:
+def token_id(tokenizer: CLIPTokenizer, token: str) -> int:
+    """The number of a token that the vocabulary holds."""
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
+def build_t5(shape: SmallModelShape, tokenizer: T5Tokenizer) -> T5EncoderModel:
     """The T5 (v1.1) encoder."""
     return T5EncoderModel(
         T5Config(

@@ -6,10 +6,10 @@ words the small text encoders need not learn to spell.
 
 import json
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTokenizer, T5TokenizerFast
+from transformers import CLIPTokenizer, T5Tokenizer
 
 CLIP_START: Final = "<|startoftext|>"
 CLIP_END: Final = "<|endoftext|>"
@@ -38,13 +38,13 @@ def make_clip_tokenizer(words: Sequence[str], *, padding: str) -> CLIPTokenizer:
     vocabulary: dict[str, int] = dict(model["vocab"])
     for token in (CLIP_START, CLIP_END):
         vocabulary[token] = len(vocabulary)
-    merges = [tuple(merge) for merge in model["merges"]]
+    merges: list[Any] = [tuple(merge) for merge in model["merges"]]
     return CLIPTokenizer(
         vocab=vocabulary, merges=merges, pad_token=padding, model_max_length=CLIP_TOKENS
     )
 
 
-def make_t5_tokenizer(words: Sequence[str]) -> T5TokenizerFast:
+def make_t5_tokenizer(words: Sequence[str]) -> T5Tokenizer:
     """A unigram vocabulary of the words, also capitalised, and of single printable characters.
 
     Both spellings, because T5's tokenizer keeps capitals apart and has no normaliser that would
@@ -55,4 +55,4 @@ def make_t5_tokenizer(words: Sequence[str]) -> T5TokenizerFast:
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
     vocabulary += [(f"▁{spelling}", -1.0) for spelling in spellings]
     vocabulary += [(character, -8.0) for character in characters]
-    return T5TokenizerFast(vocab=vocabulary, extra_ids=0, model_max_length=T5_TOKENS_MAX)
+    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=T5_TOKENS_MAX)
