@@ -1,0 +1,1 @@
+"""What must happen by itself: lost work is queued again, lost tokens replaced, sums checked."""

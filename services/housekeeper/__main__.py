@@ -1,0 +1,66 @@
+"""The housekeeper's process: `python -m services.housekeeper`, `atelier-housekeeper`."""
+
+import asyncio
+import signal
+import sys
+
+import structlog
+from pydantic import ValidationError
+
+from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
+from services.housekeeper.duty import Duty, keep_doing
+from services.housekeeper.invariant_watch import InvariantWatch
+from services.housekeeper.lost_work import LostWork
+from services.housekeeper.missing_tokens import MissingTokens
+from services.housekeeper.settings import Settings
+from services.log import configure_log
+
+log = structlog.get_logger()
+
+# Each duty holds one connection for its lock while it works with another.
+_CONNECTIONS_MAX = 8
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    configure_log("housekeeper")
+    try:
+        settings = Settings()  # pyright: ignore[reportCallIssue]
+        asyncio.run(_run(settings))
+    except (ValidationError, *UNREACHABLE_ERRORS) as error:
+        sys.exit(f"atelier-housekeeper: {error}")
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_pool(
+        settings.database_url.get_secret_value(),
+        size_max=_CONNECTIONS_MAX,
+        application_name="housekeeper",
+    ) as pool:
+        duties = _duties(settings, pool)
+        log.info("housekeeper_started", duties=[duty.name for duty in duties])
+        await asyncio.gather(*(keep_doing(duty, pool=pool, stop=stop) for duty in duties))
+    log.info("housekeeper_ended")
+
+
+def _duties(settings: Settings, pool: Pool) -> list[Duty]:
+    lost_work = LostWork(pool, lease_seconds=settings.lease_seconds)
+    missing_tokens = MissingTokens(pool, run_directory=settings.run_directory)
+    return [
+        Duty(name="lost work", period_seconds=settings.sweep_seconds, work=lost_work.sweep),
+        Duty(
+            name="missing tokens", period_seconds=settings.sweep_seconds, work=missing_tokens.sweep
+        ),
+        Duty(
+            name="invariants",
+            period_seconds=settings.invariant_seconds,
+            work=InvariantWatch(pool).check,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()
