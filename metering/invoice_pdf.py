@@ -8,7 +8,7 @@ from typing import Final
 import typst
 
 from metering.invoice_document import Invoice
-from metering.invoice_page import to_page
+from metering.invoice_wording import to_page
 
 _TEMPLATE: Final = Path(__file__).parent / "templates" / "invoice.typ"
 

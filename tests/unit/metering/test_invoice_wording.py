@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from metering.invoice_document import InvoiceState
-from metering.invoice_page import Amount, to_page
+from metering.invoice_page import Amount
+from metering.invoice_wording import to_page
 from tests.unit.metering.sample_invoices import finalized_invoice, sample_invoice
 
 
