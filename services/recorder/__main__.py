@@ -1,0 +1,173 @@
+"""The recorder's process: `python -m services.recorder`, ended with SIGTERM."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+from obstore.store import LocalStore, ObjectStore, from_url
+from pydantic import ValidationError
+
+from database.pool import Pool, open_pool
+from services.log import configure_log
+from services.recorder.finishing import Finishing
+from services.recorder.gateway_service import PictureService
+from services.recorder.meter_service import MeterIntake
+from services.recorder.settings import Settings
+from services.recorder.sockets import ServedSocket
+from services.recorder.spool import Spool
+from services.recorder.tenant_service import TenantService
+from services.recorder.tenant_sockets import TenantSockets
+from services.recorder.uploader import Uploader
+from tenants.ids import TenantId
+from tenants.run_directory import RunDirectory
+
+# A chunk of 1 MiB with its frame; a heartbeat with the previews of a batch.
+_WORKER_MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+# What a meter could not deliver for a while comes in one message.
+_METER_MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+_CALLS_MAX: Final = 256
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT; exit with 0 then."""
+    configure_log("recorder")
+    try:
+        settings = Settings()  # pyright: ignore[reportCallIssue] - from the environment
+    except ValidationError as error:
+        sys.exit(f"atelier-recorder: {error}")
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    async with _pools(settings) as (pool, intake_pool), AsyncExitStack() as stack:
+        recorder = _join(settings, pool)
+        await recorder.uploader.sweep()
+        for socket in _fixed_sockets(settings, recorder, intake_pool):
+            await socket.open()
+            stack.push_async_callback(socket.close)
+        stack.push_async_callback(recorder.tenant_sockets.close)
+        log.info("serving", run_directory=str(settings.run_directory))
+        await _until_stopped_or_failed(
+            stopping, recorder.uploader.run(), recorder.tenant_sockets.watch()
+        )
+    log.info("ended")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recorder:
+    pool: Pool
+    spool: Spool
+    uploader: Uploader
+    tenant_sockets: TenantSockets
+
+
+@asynccontextmanager
+async def _pools(settings: Settings) -> AsyncGenerator[tuple[Pool, Pool]]:
+    async with (
+        open_pool(
+            settings.database_url.get_secret_value(),
+            size_max=settings.database_connections_max,
+            application_name="recorder",
+        ) as pool,
+        open_pool(
+            settings.meter_intake_database_url.get_secret_value(),
+            size_max=2,
+            application_name="recorder-meter-intake",
+        ) as intake_pool,
+    ):
+        yield pool, intake_pool
+
+
+def _join(settings: Settings, pool: Pool) -> _Recorder:
+    settings.spool_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    spool = Spool(settings.spool_directory)
+    picture_arrived = asyncio.Event()
+    finishing = Finishing(
+        pool=pool,
+        spool=spool,
+        energy_wait_seconds=settings.energy_wait_seconds,
+        picture_bytes_max=settings.picture_bytes_max,
+        picture_pixels_max=settings.picture_pixels_max,
+        picture_arrived=picture_arrived,
+    )
+    run = RunDirectory(settings.run_directory)
+
+    def socket_of(tenant_id: TenantId) -> ServedSocket:
+        service = TenantService(
+            tenant_id=tenant_id,
+            pool=pool,
+            finishing=finishing,
+            lease_seconds=settings.lease_seconds,
+        )
+        return ServedSocket(
+            service,
+            run.recorder_socket(tenant_id),
+            message_bytes_max=_WORKER_MESSAGE_BYTES_MAX,
+            calls_max=_CALLS_MAX,
+        )
+
+    return _Recorder(
+        pool=pool,
+        spool=spool,
+        uploader=Uploader(
+            pool=pool,
+            spool=spool,
+            store=_open_store(settings.objects_url),
+            picture_arrived=picture_arrived,
+        ),
+        tenant_sockets=TenantSockets(run, socket_of),
+    )
+
+
+def _fixed_sockets(
+    settings: Settings, recorder: _Recorder, intake_pool: Pool
+) -> list[ServedSocket]:
+    """Make the sockets that are there once for the host: the meter's and the gateway's."""
+    run = RunDirectory(settings.run_directory)
+    pictures = PictureService(pool=recorder.pool, spool=recorder.spool)
+    return [
+        ServedSocket(
+            servicer, path, message_bytes_max=_METER_MESSAGE_BYTES_MAX, calls_max=_CALLS_MAX
+        )
+        for servicer, path in (
+            (MeterIntake(intake_pool), run.recorder_meter_socket),
+            (pictures, run.recorder_gateway_socket),
+        )
+    ]
+
+
+def _open_store(objects_url: str) -> ObjectStore:
+    parts = urlsplit(objects_url)
+    if parts.scheme == "file":
+        return LocalStore(Path(parts.path), mkdir=True)
+    return from_url(objects_url)
+
+
+async def _until_stopped_or_failed(
+    stopping: asyncio.Event, *duties: Coroutine[object, object, None]
+) -> None:
+    """Wait for the signal; a duty only ends by an error, which takes the process with it."""
+    tasks = [asyncio.create_task(duty) for duty in duties]
+    wish = asyncio.create_task(stopping.wait())
+    await asyncio.wait([wish, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (wish, *tasks):
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""What the gateway is offered: pictures that are still in the spool."""
+
+from collections.abc import AsyncIterator
+
+import grpc
+from grpc import aio
+
+from database.pool import UNREACHABLE_ERRORS, Pool, tenant_transaction
+from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
+from services.jobs import finishes
+from services.recorder.conversions import image_id_of
+from services.recorder.errors import MessageInvalidError
+from services.recorder.spool import Spool
+from tenants.ids import TenantId
+
+
+class PictureService(recorder_pb2_grpc.RecorderServiceServicer):
+    """The gateway's side of the recorder; the gateway has checked who may read."""
+
+    def __init__(self, *, pool: Pool, spool: Spool) -> None:
+        self._pool = pool
+        self._spool = spool
+
+    async def ReadPicture(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        request: recorder_pb2.ReadPictureRequest,
+        context: aio.ServicerContext[
+            recorder_pb2.ReadPictureRequest, recorder_pb2.ReadPictureResponse
+        ],
+    ) -> AsyncIterator[recorder_pb2.ReadPictureResponse]:
+        """Yield a picture's bytes; NOT_FOUND once it is in the object store."""
+        try:
+            tenant_id = TenantId(request.tenant_id)
+            image_id = image_id_of(request.image_id)
+            async with tenant_transaction(self._pool, tenant_id) as conn:
+                picture = await finishes.spooled_picture(
+                    conn, tenant_id=tenant_id, image_id=image_id
+                )
+            if picture is None:
+                await context.abort(grpc.StatusCode.NOT_FOUND, "no such picture")
+            async for chunk in self._spool.read(picture.spool_name):
+                yield recorder_pb2.ReadPictureResponse(chunk=chunk)
+        except FileNotFoundError:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "not in the spool any more")
+        except MessageInvalidError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except (OSError, *UNREACHABLE_ERRORS) as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, type(error).__name__)

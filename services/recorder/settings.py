@@ -1,0 +1,25 @@
+"""What the recorder is told at its start, from ATELIER_RECORDER_…."""
+
+from pathlib import Path
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Frozen; every missing value is reported at once."""
+
+    model_config = SettingsConfigDict(env_prefix="ATELIER_RECORDER_", frozen=True)
+
+    database_url: SecretStr = Field(description="of the role atelier_recorder")
+    meter_intake_database_url: SecretStr = Field(description="of the role atelier_meter_intake")
+    database_connections_max: PositiveInt = 8
+    run_directory: Path
+    spool_directory: Path
+    objects_url: str = Field(description="file:///… or s3://bucket/prefix")
+    lease_seconds: PositiveFloat = Field(default=15.0, description="at least ten heartbeats")
+    energy_wait_seconds: NonNegativeFloat = Field(
+        default=2.0, description="how long a finished image waits for its last segment"
+    )
+    picture_bytes_max: PositiveInt = 64 * 1024 * 1024
+    picture_pixels_max: PositiveInt = 4096 * 4096

@@ -1,0 +1,178 @@
+"""What a tenant's workers are offered: Attend, ClaimImage, FinishImage.
+
+The tenant is the socket's directory; no message can name another.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from time import monotonic
+from typing import Any, Final, NoReturn
+
+import grpc
+import structlog
+from grpc import aio
+
+from database.pool import UNREACHABLE_ERRORS, Pool, tenant_transaction
+from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
+from services.jobs import claims, worker_session_store
+from services.jobs.finishes import FinishAnswer
+from services.jobs.records import WorkerIdentity
+from services.jobs.worker_session_store import Heartbeat, SessionTruth
+from services.recorder.conversions import (
+    answer_message,
+    claim_message,
+    finished_attempt_of,
+    heartbeat_of,
+    truth_message,
+)
+from services.recorder.errors import (
+    MessageInvalidError,
+    PictureDamagedError,
+    SessionUnknownError,
+)
+from services.recorder.finishing import Finishing
+from tenants.ids import SessionId, TenantId
+
+# Progress overwrites its row at most twice a second for each session.
+_PROGRESS_SECONDS: Final = 0.5
+_SESSIONS_MAX: Final = 1000
+
+log = structlog.get_logger()
+
+
+class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
+    """One tenant's side of the recorder."""
+
+    def __init__(
+        self, *, tenant_id: TenantId, pool: Pool, finishing: Finishing, lease_seconds: float
+    ) -> None:
+        self._tenant_id = tenant_id
+        self._pool = pool
+        self._finishing = finishing
+        self._lease_seconds = lease_seconds
+        self._workers: dict[SessionId, WorkerIdentity] = {}
+
+    async def Attend(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        request_iterator: AsyncIterator[recorder_pb2.AttendRequest],
+        context: aio.ServicerContext[recorder_pb2.AttendRequest, recorder_pb2.AttendResponse],
+    ) -> AsyncIterator[recorder_pb2.AttendResponse]:
+        """Renew the session's lease with every message and answer with the whole truth."""
+        session_id: SessionId | None = None
+        progress_due = 0.0
+        try:
+            async for request in request_iterator:
+                beat = heartbeat_of(request)
+                session_id = beat.worker.session_id
+                writes_progress = monotonic() >= progress_due
+                if writes_progress:
+                    progress_due = monotonic() + _PROGRESS_SECONDS
+                yield truth_message(await self._beat(beat, writes_progress=writes_progress))
+            # The stream's regular end is a good-bye; one that breaks keeps its lease until it ends.
+            if session_id is not None:
+                await self._end(session_id)
+        except _ANSWERED_ERRORS as error:
+            await _refuse(context, error)
+
+    async def ClaimImage(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        request: recorder_pb2.ClaimImageRequest,
+        context: aio.ServicerContext[
+            recorder_pb2.ClaimImageRequest, recorder_pb2.ClaimImageResponse
+        ],
+    ) -> recorder_pb2.ClaimImageResponse:
+        """Hand out the tenant's best image; an empty answer when there is none."""
+        try:
+            worker = self._workers.get(SessionId(request.session_id))
+            if worker is None or worker.model != request.model:
+                raise SessionUnknownError("the session has not attended with this model")
+            async with tenant_transaction(self._pool, self._tenant_id) as conn:
+                claimed = await claims.claim_image(
+                    conn,
+                    worker,
+                    tenant_id=self._tenant_id,
+                    interactive_only=request.interactive_only,
+                    nothing_in_flight=request.nothing_in_flight,
+                )
+        except _ANSWERED_ERRORS as error:
+            await _refuse(context, error)
+        return recorder_pb2.ClaimImageResponse() if claimed is None else claim_message(claimed)
+
+    async def FinishImage(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        request_iterator: AsyncIterator[recorder_pb2.FinishImageRequest],
+        context: aio.ServicerContext[
+            recorder_pb2.FinishImageRequest, recorder_pb2.FinishImageResponse
+        ],
+    ) -> recorder_pb2.FinishImageResponse:
+        """End an attempt once; whoever ends it again gets the first answer."""
+        try:
+            return answer_message(await self._finish(request_iterator))
+        except _ANSWERED_ERRORS as error:
+            await _refuse(context, error)
+
+    async def _beat(self, beat: Heartbeat, *, writes_progress: bool) -> SessionTruth:
+        async with tenant_transaction(self._pool, self._tenant_id) as conn:
+            truth = await worker_session_store.heartbeat(
+                conn, beat, tenant_id=self._tenant_id, lease_seconds=self._lease_seconds
+            )
+        if truth is None:
+            raise MessageInvalidError("session_id: choose another one")
+        self._remember(beat.worker)
+        if writes_progress:
+            # Apart from the lease, so that a watcher's row never holds a heartbeat up.
+            async with tenant_transaction(self._pool, self._tenant_id) as conn:
+                await worker_session_store.write_progress(conn, beat.running)
+        return truth
+
+    def _remember(self, worker: WorkerIdentity) -> None:
+        if worker.session_id not in self._workers and len(self._workers) >= _SESSIONS_MAX:
+            # The oldest; a worker that still lives is remembered again at its next heartbeat.
+            del self._workers[next(iter(self._workers))]
+        self._workers[worker.session_id] = worker
+
+    async def _end(self, session_id: SessionId) -> None:
+        async with tenant_transaction(self._pool, self._tenant_id) as conn:
+            await worker_session_store.end_session(conn, session_id)
+        self._workers.pop(session_id, None)
+        log.info("session_ended", tenant=self._tenant_id, session=session_id)
+
+    async def _finish(
+        self, requests: AsyncIterator[recorder_pb2.FinishImageRequest]
+    ) -> FinishAnswer:
+        first = await anext(aiter(requests), None)
+        if first is None or not first.HasField("attempt"):
+            raise MessageInvalidError("the first message names the attempt")
+        attempt = finished_attempt_of(first.attempt)
+        match first.attempt.outcome:
+            case recorder_pb2.ATTEMPT_OUTCOME_PICTURE:
+                return await self._finishing.finish_picture(
+                    self._tenant_id, attempt, _chunks(requests)
+                )
+            case recorder_pb2.ATTEMPT_OUTCOME_FAILED:
+                return await self._finishing.fail(self._tenant_id, attempt)
+            case recorder_pb2.ATTEMPT_OUTCOME_CANCELLED:
+                return await self._finishing.confirm_cancel(self._tenant_id, attempt)
+            case recorder_pb2.ATTEMPT_OUTCOME_HANDED_BACK:
+                return await self._finishing.hand_back(self._tenant_id, attempt)
+            case _:
+                raise MessageInvalidError("outcome: say how the attempt ended")
+
+
+_CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
+    MessageInvalidError: grpc.StatusCode.INVALID_ARGUMENT,
+    PictureDamagedError: grpc.StatusCode.DATA_LOSS,
+    SessionUnknownError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+_ANSWERED_ERRORS: Final[tuple[type[Exception], ...]] = (*_CODES, OSError, *UNREACHABLE_ERRORS)
+
+
+async def _chunks(requests: AsyncIterator[recorder_pb2.FinishImageRequest]) -> AsyncIterator[bytes]:
+    async for request in requests:
+        yield request.chunk
+
+
+async def _refuse(context: aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
+    """Tell a worker what it can do about an error: mend its message, or try again."""
+    code = _CODES.get(type(error), grpc.StatusCode.UNAVAILABLE)
+    log.warning("call_refused", code=code.name, error=f"{type(error).__name__}: {error}")
+    await context.abort(code, type(error).__name__)
