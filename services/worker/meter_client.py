@@ -72,7 +72,8 @@ class MeterClient:
         with self._news:
             self._closing.set()
             self._news.notify_all()
-        self._thread.join(timeout_seconds)
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
 
     def begin(self, kind: MarkKind, start_nanos: int) -> None:
         with self._news:
@@ -125,10 +126,10 @@ class MeterClient:
         # A channel of its own each time: it connects at once, without the back-off of the old one.
         with grpc.insecure_channel(self._target) as channel:
             stub = meter_pb2_grpc.MeterServiceStub(channel)
-            return stub.Mark(self._messages()).refused_mark_count
+            return stub.Mark(self.messages()).refused_mark_count
 
-    def _messages(self) -> Iterator[meter_pb2.MarkRequest]:
-        """Yield a message where there is news, and often enough not to be taken for dead."""
+    def messages(self) -> Iterator[meter_pb2.MarkRequest]:
+        """Yield what one stream tells: news, and often enough something not to be taken for dead."""
         told_number = 0
         news_nanos = monotonic_ns()
         while True:

@@ -1,0 +1,58 @@
+"""The Celery worker in this process: fetches tokens from the tenant's broker, one thread each."""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import Final, Protocol, cast
+
+import structlog
+
+from services.dispatch.celery_app import RENDER_IMAGE, tenant_app
+
+_STOP_SECONDS: Final = 5.0
+
+log = structlog.get_logger()
+
+
+class _WorkController(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Consumer:
+    """Runs ``render_image`` for every token of one queue; survives the broker's absence."""
+
+    def __init__(
+        self, *, broker_socket: Path, queue: str, threads: int, render_image: Callable[[], None]
+    ) -> None:
+        app = tenant_app(broker_socket)
+        app.task(name=RENDER_IMAGE)(render_image)
+        # WorkController, not Worker: the process's signals are the worker's own.
+        self._controller = cast(
+            "_WorkController",
+            app.WorkController(
+                pool="threads",
+                concurrency=threads,
+                queues=[queue],
+                without_gossip=True,
+                without_mingle=True,
+                without_heartbeat=True,
+            ),
+        )
+        self._thread = Thread(target=self._controller.start, name="consumer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Fetch no more tokens; those in our threads have ended when the slots are draining."""
+        stopper = Thread(target=self._controller.stop, name="consumer-stop", daemon=True)
+        stopper.start()
+        stopper.join(_STOP_SECONDS)
+        if stopper.is_alive():
+            log.warning("consumer_still_stopping", seconds=_STOP_SECONDS)

@@ -1,0 +1,41 @@
+"""What a worker is told at its start, from ATELIER_WORKER_…."""
+
+from pathlib import Path
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Frozen; every missing value is reported at once."""
+
+    # `model_` is pydantic's own prefix, which two of our names begin with.
+    model_config = SettingsConfigDict(
+        env_prefix="ATELIER_WORKER_", frozen=True, protected_namespaces=()
+    )
+
+    tenant_directory: Path = Field(description="holds the tenant's sockets")
+    gpu_id: str
+    model_name: str = Field(description="as in the catalogue; also the queue's name")
+    model_path: str = Field(description="a folder in diffusers format, or a hub's name")
+    device: str = Field(default="auto", description="auto: the GPU where there is one, else cpu")
+    batch_slots: PositiveInt = 4
+    interactive_slots: NonNegativeInt = 1
+    threads: PositiveInt = 1
+    heartbeat_seconds: PositiveFloat = 1.0
+    # Above the longest image on this worker, else running images are handed back.
+    drain_seconds: PositiveFloat = 100.0
+    # More than three times the slowest step; load and compile do not count.
+    engine_stall_seconds: PositiveFloat = 120.0
+
+    @property
+    def broker_socket(self) -> Path:
+        return self.tenant_directory / "broker.sock"
+
+    @property
+    def recorder_socket(self) -> Path:
+        return self.tenant_directory / "recorder.sock"
+
+    @property
+    def meter_socket(self) -> Path:
+        return self.tenant_directory / self.gpu_id / "meter.sock"

@@ -1,0 +1,175 @@
+"""One worker, joined: marks, attendance, engine, consumer; and how it ends without losing work."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Final
+from uuid import uuid4
+
+import structlog
+
+from services.engine.devices import choose_device, set_threads
+from services.engine.engine import Engine
+from services.engine.loading import load_model
+from services.worker.attendance import Attendance
+from services.worker.consumer import Consumer
+from services.worker.in_flight import InFlight
+from services.worker.meter_client import MeterClient
+from services.worker.recorder_client import RecorderClient
+from services.worker.rendering import Renderer
+from services.worker.settings import Settings
+from services.worker.slots import Slots
+from services.worker.stall_watch import watch_for_stall
+from services.worker.work import Beat, Truth
+from tenants.ids import SessionId
+
+# Pictures on their way out; encoding one takes a fraction of drawing it.
+_FINISHERS: Final = 4
+# A drained image is handed back within a step; then the recorder has to be told.
+_HAND_BACK_SECONDS: Final = 15.0
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Draws one tenant's images on one device until it is told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping = Event()
+        self._giving_up = Event()
+        self._engine: Engine | None = None
+        self._ready = False
+        self._slots = Slots(
+            batch_slots=settings.batch_slots, interactive_slots=settings.interactive_slots
+        )
+        self._in_flight = InFlight()
+        self._device = choose_device(settings.device)
+        session_id = SessionId(uuid4().hex)
+        self._marks = MeterClient(socket_path=settings.meter_socket, session_id=session_id)
+        self._recorder = RecorderClient(
+            settings.recorder_socket,
+            session_id=session_id,
+            model=settings.model_name,
+            gpu_id=settings.gpu_id,
+            process_id=os.getpid(),
+            precision=self._device.precision,
+        )
+        self._attendance = Attendance(
+            self._recorder,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            beat=self._beat,
+            take_truth=self._take_truth,
+        )
+
+    def stop(self) -> None:
+        """Ask the worker to finish what runs and end; may be called from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Serve until ``stop`` is called or the recorder says drain.
+
+        Raises:
+            ModelLoadError: the model cannot be served; says what to mend.
+        """
+        self._marks.start()
+        self._attendance.start()
+        try:
+            self._engine = self._start_engine()
+            self._serve(self._engine)
+        finally:
+            self._giving_up.set()
+            self._attendance.close()
+            if self._engine is not None:
+                self._engine.close()
+            self._marks.close()
+            self._recorder.close()
+
+    def _start_engine(self) -> Engine:
+        settings = self._settings
+        set_threads(settings.threads)
+        model = load_model(
+            settings.model_path,
+            device=self._device.device,
+            dtype=self._device.dtype,
+            marks=self._marks,
+        )
+        engine = Engine(
+            model=model,
+            batch_slots=settings.batch_slots,
+            interactive_slots=settings.interactive_slots,
+            marks=self._marks,
+            threads=settings.threads,
+        )
+        engine.start()
+        return engine
+
+    def _serve(self, engine: Engine) -> None:
+        watch_for_stall(
+            step_counter=lambda: engine.step_counter,
+            stall_seconds=self._settings.engine_stall_seconds,
+            closing=self._giving_up,
+        )
+        with ThreadPoolExecutor(_FINISHERS, thread_name_prefix="finish") as finishers:
+            renderer = Renderer(
+                engine=engine,
+                recorder=self._recorder,
+                slots=self._slots,
+                in_flight=self._in_flight,
+                finishers=finishers,
+                hasten_heartbeat=self._attendance.hasten,
+                giving_up=self._giving_up,
+            )
+            consumer = Consumer(
+                broker_socket=self._settings.broker_socket,
+                queue=self._settings.model_name,
+                threads=self._settings.batch_slots + self._settings.interactive_slots,
+                render_image=renderer.render_image,
+            )
+            self._ready = True
+            self._attendance.hasten()
+            consumer.start()
+            log.info("ready", gpu=self._settings.gpu_id, model=self._settings.model_name)
+            self._wait_for_the_end(consumer)
+            self._drain(engine, consumer)
+
+    def _wait_for_the_end(self, consumer: Consumer) -> None:
+        while not self._stopping.wait(1.0):
+            if not consumer.is_alive:
+                log.error("consumer_ended", reason="Celery's worker stopped by itself")
+                return
+
+    def _drain(self, engine: Engine, consumer: Consumer) -> None:
+        """Let what runs end; what does not end in time goes back into the queue."""
+        log.info("draining", held_images=self._in_flight.count())
+        self._ready = False
+        self._slots.drain()
+        consumer.stop()
+        if not self._in_flight.wait_until_empty(self._settings.drain_seconds):
+            for key in self._in_flight.mark_all_drained():
+                engine.cancel(key)
+            self._in_flight.wait_until_empty(_HAND_BACK_SECONDS)
+        # Whoever still waits for the recorder gives up: the lease's end brings the image back.
+        self._giving_up.set()
+        log.info("drained", held_images=self._in_flight.count())
+
+    def _beat(self) -> Beat:
+        counts = self._slots.counts()
+        return Beat(
+            ready=self._ready,
+            batch_slots_free=counts.batch_slots_free,
+            interactive_slots_free=counts.interactive_slots_free,
+            waiting_tokens=counts.waiting_tokens,
+            engine_step_counter=self._engine.step_counter if self._engine else 0,
+            progress=self._in_flight.progress(),
+        )
+
+    def _take_truth(self, truth: Truth) -> None:
+        self._slots.tell_interactive(truth.interactive_images_waiting)
+        for key in self._in_flight.mark_cancelled(truth):
+            if self._engine is not None:
+                self._engine.cancel(key)
+        if self._engine is not None:
+            self._engine.set_duty_cycle(truth.duty_cycle)
+        if truth.drain:
+            self._stopping.set()
