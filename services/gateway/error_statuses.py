@@ -9,10 +9,15 @@ from google.rpc import error_details_pb2, status_pb2  # pyright: ignore[reportMi
 
 from atelier.v1.errors_pb2 import ErrorReason
 from database.pool import UNREACHABLE_ERRORS
-from metering.errors import CurrencyMixError, InsufficientBalanceError, LedgerMismatchError
+from metering.errors import (
+    AmountOverflowError,
+    CurrencyMixError,
+    InsufficientBalanceError,
+    LedgerMismatchError,
+)
 from services.gateway import errors
 from services.gateway.errors import CallRefusedError, FieldViolation, Refusal
-from services.jobs.errors import RequestIdReusedError
+from services.jobs.errors import InvalidTransitionError, RequestIdReusedError
 
 # The brand, as Google's error model asks for it: reasons are unique within a domain.
 ERROR_DOMAIN: Final = "atelier"
@@ -29,19 +34,33 @@ def refusal_of(error: BaseException) -> Refusal | None:
 
 
 def _refused(error: BaseException) -> CallRefusedError | None:
+    if isinstance(error, CallRefusedError):
+        return error
+    if isinstance(error, UNREACHABLE_ERRORS):
+        return errors.database_down()
+    return _money_refused(error) or _job_refused(error)
+
+
+def _money_refused(error: BaseException) -> CallRefusedError | None:
     match error:
-        case CallRefusedError():
-            return error
         case InsufficientBalanceError():
             return errors.insufficient_balance(
                 needed_nanos=error.needed_nanos, currency=error.currency
             )
         case LedgerMismatchError() | CurrencyMixError():
             return errors.invoicing_stopped()
+        case AmountOverflowError():
+            return errors.invalid_field("request", "comes to more money than a wallet can hold")
+        case _:
+            return None
+
+
+def _job_refused(error: BaseException) -> CallRefusedError | None:
+    match error:
         case RequestIdReusedError():
             return errors.request_id_reused(str(error))
-        case _ if isinstance(error, UNREACHABLE_ERRORS):
-            return errors.database_down()
+        case InvalidTransitionError():
+            return errors.invalid_state(str(error))
         case _:
             return None
 

@@ -275,12 +275,12 @@ def price_missing() -> CallRefusedError:
 
 
 def invoicing_stopped() -> CallRefusedError:
-    """The ledger and the usage of a period differ; a person has to look first."""
+    """Usage and captures differ: no figure is given until a person has looked."""
     return CallRefusedError(
         Refusal(
             code=grpc.StatusCode.FAILED_PRECONDITION,
             reason=ErrorReason.ERROR_REASON_INVOICING_STOPPED,
-            message="invoicing is stopped",
+            message="invoicing is stopped until the operator has looked at the ledger",
         )
     )
 

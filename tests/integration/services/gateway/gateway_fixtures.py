@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -90,7 +90,7 @@ async def refusal(call: Awaitable[Any]) -> Refused:
 
 
 def read_refusal(error: grpc.aio.AioRpcError) -> Refused:
-    metadata = {str(key): value for key, value in (error.trailing_metadata() or ())}
+    metadata: dict[str, Any] = dict(error.trailing_metadata() or ())
     status = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
     assert status.code == error.code().value[0]
     info = error_details_pb2.ErrorInfo()
@@ -113,6 +113,11 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refused:
         quota_subjects=[violation.subject for violation in quota.violations],
         message=status.message,
     )
+
+
+async def read_all(stream: Any) -> list[Any]:
+    """Read a stream to its end."""
+    return [message async for message in stream]
 
 
 class Client:
@@ -139,16 +144,20 @@ class _KeyInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
     def __init__(self, key: str | None) -> None:
         self._key = key
 
-    async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await continuation(_with_key(details, self._key), request)
+    async def intercept_unary_unary(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
+        return await continuation(_with_key(client_call_details, self._key), request)
 
 
 class _StreamKeyInterceptor(grpc.aio.UnaryStreamClientInterceptor):
     def __init__(self, key: str | None) -> None:
         self._key = key
 
-    async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await continuation(_with_key(details, self._key), request)
+    async def intercept_unary_stream(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
+        return await continuation(_with_key(client_call_details, self._key), request)
 
 
 def _with_key(details: Any, key: str | None) -> Any:
@@ -169,9 +178,17 @@ class ServedGateway:
     operator: Client
     admin_url: str
     objects_directory: Path
+    # A channel closes when nobody holds it any more.
+    clients: list[Client] = field(default_factory=list[Client])
 
     def client(self, key: str | None) -> Client:
-        return Client(self.address, key)
+        client = Client(self.address, key)
+        self.clients.append(client)
+        return client
+
+    async def close_clients(self) -> None:
+        for client in [self.operator, *self.clients]:
+            await client.channel.close()
 
     async def new_tenant(self, *, credit_nanos: int = 10**12, **tenant: Any) -> "Studio":
         """Make a tenant with credit, a member's and an admin's key."""
@@ -212,7 +229,12 @@ class ServedGateway:
         )
         return answer.secret
 
-    async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    async def change(self, statement: str, **parameters: Any) -> None:
+        """Change the database as its administrator, behind the gateway's back."""
+        async with await psycopg.AsyncConnection.connect(self.admin_url) as connection:
+            await connection.execute(statement.encode(), parameters)
+
+    async def rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Ask the database as its administrator, who sees everything."""
         async with await psycopg.AsyncConnection.connect(self.admin_url) as connection:
             cursor = await connection.execute(query.encode(), parameters)
@@ -229,7 +251,8 @@ class Studio:
 
 
 def image_spec(**changes: Any) -> image_pb2.ImageSpec:
-    return image_pb2.ImageSpec(**({"prompt": "a red bicycle"} | changes))
+    wanted: dict[str, Any] = {"prompt": "a red bicycle"} | changes
+    return image_pb2.ImageSpec(**wanted)
 
 
 def create_job(
@@ -304,4 +327,7 @@ async def running_gateway(
                 price_version=flat_price(), request_id=str(uuid4())
             )
         )
-        yield gateway
+        try:
+            yield gateway
+        finally:
+            await gateway.close_clients()

@@ -51,7 +51,7 @@ async def test_the_same_request_again_gets_the_same_job(
 
     assert first == second
     assert await gateway.rows(
-        "SELECT count(*) FROM images WHERE tenant_id = %s", acme.tenant_id
+        "SELECT count(*) FROM images WHERE tenant_id = %(tenant)s", tenant=acme.tenant_id
     ) == [(3,)]
 
 
@@ -62,12 +62,10 @@ async def test_concurrent_duplicates_make_one_job(gateway: ServedGateway, acme: 
 
     assert len({answer.name for answer in answers}) == 1
     assert await gateway.rows(
-        "SELECT (SELECT count(*) FROM jobs WHERE tenant_id = %s),"
-        " (SELECT count(*) FROM images WHERE tenant_id = %s),"
-        " (SELECT count(*) FROM transfers WHERE tenant_id = %s AND kind = 'PENDING')",
-        acme.tenant_id,
-        acme.tenant_id,
-        acme.tenant_id,
+        "SELECT (SELECT count(*) FROM jobs WHERE tenant_id = %(tenant)s),"
+        " (SELECT count(*) FROM images WHERE tenant_id = %(tenant)s),"
+        " (SELECT count(*) FROM transfers WHERE tenant_id = %(tenant)s AND kind = 'PENDING')",
+        tenant=acme.tenant_id,
     ) == [(1, 3, 3)]
 
 
@@ -94,9 +92,9 @@ async def test_no_concurrency_spends_more_than_there_is(gateway: ServedGateway) 
     accepted = [answer for answer in answers if isinstance(answer, job_service_pb2.Job)]
     assert len(accepted) == 3
     assert await gateway.rows(
-        "SELECT debits_pending FROM accounts WHERE tenant_id = %s AND kind = 'WALLET'",
-        tenant.tenant_id,
+        "SELECT debits_pending FROM accounts WHERE tenant_id = %(tenant)s AND kind = 'WALLET'",
+        tenant=tenant.tenant_id,
     ) == [(9_000_000,)]
     assert await gateway.rows(
-        "SELECT count(*) FROM jobs WHERE tenant_id = %s", tenant.tenant_id
+        "SELECT count(*) FROM jobs WHERE tenant_id = %(tenant)s", tenant=tenant.tenant_id
     ) == [(3,)]
