@@ -61,7 +61,7 @@ class ExpectedPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnEnergy:
-    """The joined energy of an attempt; the error is the half-width of its interval."""
+    """The joined energy of an attempt; the error is one standard deviation."""
 
     millijoules: int
     error_millijoules: int
