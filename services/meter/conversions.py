@@ -1,5 +1,6 @@
 """Between messages and our own types; what comes from a worker is checked here and nowhere else."""
 
+import re
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Final
@@ -14,8 +15,10 @@ from services.internal.v1 import meter_pb2, recorder_pb2
 from services.meter.errors import MarksInvalidError
 from tenants.ids import ImageId, SessionId
 
-# An image id has 20 characters, a session's is a UUID.
-_ID_LENGTH_MAX: Final = 64
+# An image id has 20 characters, a session's is random too. Their form matters: one that no database
+# can store would hold up all segments behind it.
+_SESSION_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_IMAGE_ID: Final = re.compile(r"[0-9a-z]{1,40}")
 # More images than any batch holds.
 _WORK_MAX: Final = 64
 # A step of the largest picture is some 10^5 of these units.
@@ -49,8 +52,8 @@ def session_of(request: meter_pb2.MarkRequest) -> SessionId:
     Raises:
         MarksInvalidError: It does not name itself.
     """
-    if not 0 < len(request.session_id) <= _ID_LENGTH_MAX:
-        raise MarksInvalidError("session_id: 1 to 64 characters")
+    if not _SESSION_ID.fullmatch(request.session_id):
+        raise MarksInvalidError("session_id: 1 to 64 letters and digits")
     return SessionId(request.session_id)
 
 
@@ -102,7 +105,7 @@ def _mark(mark: meter_pb2.Mark) -> Mark:
 
 
 def _work(work: meter_pb2.Work) -> AttemptWork:
-    if not 0 < len(work.image_id) <= _ID_LENGTH_MAX or work.attempt < 1:
+    if not _IMAGE_ID.fullmatch(work.image_id) or work.attempt < 1:
         raise MarksInvalidError("work: image and attempt are needed")
     if not isfinite(work.units) or not 0 <= work.units <= _UNITS_MAX:
         raise MarksInvalidError("work: units are finite and not negative")

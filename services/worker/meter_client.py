@@ -129,7 +129,7 @@ class MeterClient:
             return stub.Mark(self.messages()).refused_mark_count
 
     def messages(self) -> Iterator[meter_pb2.MarkRequest]:
-        """Yield what one stream tells: news, and often enough something not to be taken for dead."""
+        """Yield what one stream tells: news, and something often enough not to count as dead."""
         told_number = 0
         news_nanos = monotonic_ns()
         while True:
