@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
+    FlowMatchEulerDiscreteScheduler,
+)
 
 from services.engine.image_spec import ImageSpec
 from services.engine.loading import LoadedModel
@@ -78,7 +82,7 @@ def initial_noise(model: LoadedModel, spec: ImageSpec) -> torch.Tensor:
 def make_schedule(model: LoadedModel, spec: ImageSpec) -> NoiseSchedule:
     """The scheduler's own timesteps and sigmas, shift included."""
     # A fresh one for each image: set_timesteps keeps its result in the scheduler.
-    scheduler = FlowMatchEulerDiscreteScheduler.from_config(model.scheduler.config)
+    scheduler: Any = FlowMatchEulerDiscreteScheduler.from_config(model.scheduler.config)
     scheduler.set_timesteps(spec.num_inference_steps, mu=dynamic_shift(model, spec))
     return NoiseSchedule(
         timesteps=tuple(scheduler.timesteps.tolist()), sigmas=tuple(scheduler.sigmas.tolist())

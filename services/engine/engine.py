@@ -217,7 +217,7 @@ class Engine:
             positive = self._embed(order, spec.prompt)
             negative = self._embed(order, spec.negative_prompt) if spec.is_guided else None
             order.drawing = start_drawing(self._model, spec, positive=positive, negative=negative)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  one image fails, the engine goes on
             # The error's own text is left out: it may quote the prompt.
             self._fail(order, FailureReason.TEXT_ENCODING_FAILED, type(error).__name__)
 
@@ -234,7 +234,7 @@ class Engine:
     def _take_step(self, orders: Sequence[Order]) -> None:
         try:
             latents = self._step_together(orders)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  one image fails, the engine goes on
             if len(orders) == 1:
                 self._fail(orders[0], FailureReason.STEP_FAILED, describe(error))
                 return
@@ -278,7 +278,7 @@ class Engine:
                 MarkKind.VAE_DECODE, {order.key: decode_work(self._model, order.spec)}
             ):
                 pixels = decode_picture(self._model, latents)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  one image fails, the engine goes on
             self._fail(order, FailureReason.DECODING_FAILED, describe(error))
             return
         self.step_counter += 1

@@ -9,11 +9,13 @@ from typing import Any, Final, cast
 import diffusers
 import torch
 import transformers
-from diffusers import (
-    AutoencoderKL,
-    FlowMatchEulerDiscreteScheduler,
-    SD3Transformer2DModel,
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import (
     StableDiffusion3Pipeline,
+)
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
+    FlowMatchEulerDiscreteScheduler,
 )
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase
@@ -242,7 +244,9 @@ def _load_scheduler(folder: Path) -> FlowMatchEulerDiscreteScheduler:
         raise WrongArchitectureError(
             f"{folder / 'scheduler'} asks for stochastic_sampling: set it to false"
         )
-    return FlowMatchEulerDiscreteScheduler.from_config(config)
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(config)
+    assert isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
+    return scheduler
 
 
 def _read_json(path: Path) -> dict[str, object]:

@@ -6,7 +6,7 @@ any model; it costs one small encoding when the engine starts, and almost nothin
 
 import itertools
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -39,7 +39,8 @@ def fit_projection(model: LoadedModel) -> PreviewProjection:
     side = PATCH_LATENTS * model.vae_scale
     chart = colours.view(8, 8, 3).permute(2, 0, 1)
     chart = chart.repeat_interleave(side, dim=1).repeat_interleave(side, dim=2)
-    latents = model.vae.encode(chart[None].to(model.dtype)).latent_dist.mode()[0].float()
+    encoded: Any = model.vae.encode(chart[None].to(model.dtype))
+    latents = encoded.latent_dist.mode()[0].float()
     config = model.vae.config
     latents = (latents - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
     channels = latents.shape[0]

@@ -9,14 +9,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    FlowMatchEulerDiscreteScheduler,
-    SD3Transformer2DModel,
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import (
     StableDiffusion3Pipeline,
+)
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
+    FlowMatchEulerDiscreteScheduler,
 )
 from transformers import (
     CLIPTextConfig,
@@ -109,11 +111,14 @@ def build_transformer(shape: SmallModelShape) -> SD3Transformer2DModel:
 
 def build_vae(shape: SmallModelShape) -> AutoencoderKL:
     """Picture to latents of 16 channels and back, without the quantising convolutions."""
-    levels = len(shape.vae_channels)
+    # diffusers annotates these as tuples of one.
+    channels: Any = shape.vae_channels
+    down_blocks: Any = ("DownEncoderBlock2D",) * len(channels)
+    up_blocks: Any = ("UpDecoderBlock2D",) * len(channels)
     return AutoencoderKL(
-        block_out_channels=shape.vae_channels,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=channels,
+        down_block_types=down_blocks,
+        up_block_types=up_blocks,
         layers_per_block=shape.vae_layers_per_block,
         norm_num_groups=shape.vae_norm_groups,
         latent_channels=LATENT_CHANNELS,

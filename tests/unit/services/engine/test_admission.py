@@ -153,8 +153,6 @@ class Followed:
 
     entrant: Entrant
     steps_left: int
-    boundaries_waited: int = 0
-    ahead_at_arrival: int = 0
 
 
 GROUPS = (SMALL, LARGE, CompatibilityKey(256, 256, 77, is_guided=False))
@@ -192,8 +190,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         for _ in range(copies):
             self.count += 1
             new = entrant(str(self.count), group, interactive=interactive, alone=alone)
-            ahead = len(self.images)
-            self.images[new.key] = Followed(entrant=new, steps_left=steps, ahead_at_arrival=ahead)
+            self.images[new.key] = Followed(entrant=new, steps_left=steps)
             self.admission.add(new)
 
     @precondition(lambda self: self.images)
@@ -215,8 +212,6 @@ class AdmissionMachine(RuleBasedStateMachine):
             return
         self.check_the_new(step.admitted)
         self.check_the_company(step.taking_part)
-        for followed in self.images.values():
-            followed.boundaries_waited += 1
         for key in step.taking_part:
             self.images[key].steps_left -= 1
             if self.images[key].steps_left == 0:
