@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase
 
 from services.engine.errors import DamagedModelError, ModelNotFoundError, WrongArchitectureError
+from services.engine.library_noise import silence_libraries
 from services.engine.marks import MarkKind, MarkSink, MarkWriter
 
 PIPELINE: Final = "StableDiffusion3Pipeline"
@@ -81,6 +82,7 @@ def load_model(
     `dtype` may be a name such as "bfloat16". Weights are read from safetensors alone, since a
     pickle runs whatever its author wrote into it.
     """
+    silence_libraries()
     device = torch.device(device)
     writer = MarkWriter(marks, finish_device_work=device_work_finisher(device))
     with writer.mark(MarkKind.LOAD):

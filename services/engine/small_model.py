@@ -30,6 +30,7 @@ from transformers import (
     T5Tokenizer,
 )
 
+from services.engine.library_noise import silence_libraries
 from services.engine.word_tokenizers import (
     CLIP_END,
     CLIP_G_PADDING,
@@ -179,6 +180,7 @@ def build_t5(shape: SmallModelShape, tokenizer: T5Tokenizer) -> T5EncoderModel:
 
 def save_small_model(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
     """Write the folder in diffusers format, weights as float16 safetensors."""
+    silence_libraries()
     pipeline.to(dtype=torch.float16).save_pretrained(folder, safe_serialization=True)
     for encoder in TEXT_ENCODERS:
         _declare_float32(folder / encoder / "config.json")
