@@ -12,11 +12,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc.aio
 import structlog
 from grpc_health.v1 import health
-from obstore.store import from_url
+from obstore.store import LocalStore, ObjectStore, from_url
 from pydantic import ValidationError
 
 from atelier.v1.image_service_pb2_grpc import ImageServiceServicer
@@ -193,7 +195,7 @@ def _join(
                 drain=drain,
                 keep_alive_seconds=settings.keep_alive_seconds,
             ),
-            pictures=PictureReader(store=from_url(settings.objects_url), spool=recorder),
+            pictures=PictureReader(store=_open_store(settings.objects_url), spool=recorder),
             page_tokens=page_tokens,
             now=_now,
         ),
@@ -263,6 +265,13 @@ def _join(
         dispatch=dispatch,
         drain_seconds=settings.drain_seconds,
     )
+
+
+def _open_store(objects_url: str) -> ObjectStore:
+    parts = urlsplit(objects_url)
+    if parts.scheme == "file":
+        return LocalStore(Path(parts.path), mkdir=True)
+    return from_url(objects_url)
 
 
 def _now() -> datetime:
