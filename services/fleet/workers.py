@@ -26,6 +26,8 @@ from tenants.run_directory import RunDirectory
 log = structlog.get_logger()
 
 _KILL_SECONDS = 5.0
+# A worker stops drawing this early, so that it still hands back what it could not finish.
+_OWN_SHARE_OF_DRAIN = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,7 @@ class Workers:
                 batch_slots=model.batch_slots,
                 interactive_slots=model.interactive_slots,
                 threads=threads,
+                drain_seconds=self._drain_seconds * _OWN_SHARE_OF_DRAIN,
                 log_path=self._log_directory / f"worker-{post.tenant_id}-{post.gpu_id}.log",
                 mark=self._run.mark,
             )

@@ -1,17 +1,19 @@
 """Everything on one machine: `python -m services.standalone up` (`make up`), `… demo`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from atelier.errors import AtelierError
 from database.errors import DatabaseError
 from services.jobs.errors import CatalogueError
-from services.standalone.demo import run_demo
+from services.standalone.demo.run import demo_settings, run_demo
 from services.standalone.descendants import kill_descendants
 from services.standalone.errors import StandaloneError
-from services.standalone.settings import Settings
+from services.standalone.settings import REPOSITORY, Settings
 from services.standalone.stop_signals import StopRequested, stop_signals
 from services.standalone.terminal import Terminal
 from services.standalone.up import run_up
@@ -25,26 +27,26 @@ def main() -> None:
     arguments = _parser().parse_args()
     terminal = Terminal(quiet=arguments.command == "demo")
     try:
-        settings = _settings(arguments)
         with stop_signals(at_the_second=kill_descendants):
-            sys.exit(_run(arguments, settings, terminal))
-    except (StandaloneError, DatabaseError, CatalogueError, ValidationError) as error:
+            if arguments.command == "demo":
+                _demo(arguments, terminal)
+            else:
+                run_up(_settings(arguments), terminal)
+    except StopRequested:
+        terminal.say("Everything is stopped.")
+        sys.exit(0 if arguments.command == "up" else _INTERRUPTED)
+    except (StandaloneError, DatabaseError, CatalogueError, ValidationError, AtelierError) as error:
         terminal.warn(str(error))
         sys.exit(1)
 
 
-def _run(arguments: argparse.Namespace, settings: Settings, terminal: Terminal) -> int:
-    if arguments.command == "demo":
-        try:
-            return run_demo(settings, terminal, output=arguments.output)
-        except StopRequested:
-            terminal.say("interrupted; everything is stopped")
-            return _INTERRUPTED
-    try:
-        run_up(settings, terminal)
-    except StopRequested:
-        terminal.say("everything is stopped; the data stay where they are")
-    return 0
+def _demo(arguments: argparse.Namespace, terminal: Terminal) -> None:
+    run_demo(
+        demo_settings(Settings(), cores=len(os.sched_getaffinity(0))),
+        terminal,
+        output=arguments.output,
+        csv_path=arguments.campaign,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--port", type=int, help="of the gateway (default: 7431; 0: any free one)")
     demo = commands.add_parser("demo", help="draw and bill the batches of two studios, then stop")
     demo.add_argument("--output", type=Path, default=Path("demo-output"), help="for the pictures")
+    campaign = REPOSITORY / "examples" / "campaign.csv"
+    demo.add_argument("--campaign", type=Path, default=campaign, help="CSV with a prompt per line")
     return parser
 
 

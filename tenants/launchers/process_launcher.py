@@ -52,4 +52,5 @@ def _environment(order: WorkerOrder) -> dict[str, str]:
         "ATELIER_WORKER_BATCH_SLOTS": str(order.batch_slots),
         "ATELIER_WORKER_INTERACTIVE_SLOTS": str(order.interactive_slots),
         "ATELIER_WORKER_THREADS": str(order.threads),
+        "ATELIER_WORKER_DRAIN_SECONDS": str(order.drain_seconds),
     }

@@ -22,6 +22,8 @@ class WorkerOrder:
     interactive_slots: int
     # CPU threads for arithmetic.
     threads: int
+    # How long it may finish its images when it is asked to end.
+    drain_seconds: float
     log_path: Path
     # What marks the worker as a process of this host (RunDirectory.mark).
     mark: Mapping[str, str]

@@ -13,7 +13,7 @@ from tests.architecture.source_tree import (
 
 # The processes that serve gRPC; everybody else reaches the wire through a client module.
 RPC_SERVERS = ("services/gateway", "services/recorder", "services/meter")
-RPC_CLIENT_FILES = ("recorder_client.py", "meter_client.py")
+RPC_CLIENT_FILES = ("recorder_client.py", "meter_client.py", "gateway_client.py")
 
 
 def server_imports() -> list[Import]:

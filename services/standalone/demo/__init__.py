@@ -1,0 +1,1 @@
+"""`make demo`: two studios' campaigns drawn at once, billed, and checked to the last digit."""

@@ -1,0 +1,113 @@
+"""What the demo leaves and shows: summary.json and two tables."""
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from metering.energy_store import HourReconciliation
+from services.standalone.demo.checks import TenantResult
+from services.standalone.demo.drawn_image import DrawnImage
+
+_NANOS_PER_UNIT = 1_000_000_000
+_MILLIJOULES_PER_JOULE = 1000
+_PROMPT_LENGTH_MAX = 44
+
+
+def write_summary(
+    path: Path, images: Sequence[DrawnImage], picture_paths: Mapping[str, str]
+) -> None:
+    """Write one entry per image; paths are relative to the repository's root."""
+    entries = [
+        {
+            "tenant": image.tenant,
+            "job": image.job,
+            "image": image.image,
+            "path": picture_paths.get(image.name, ""),
+            "prompt": image.prompt,
+            "seed": image.seed,
+            "seconds": round(image.seconds, 3),
+            "energy_millijoules": image.energy_millijoules,
+            "energy_source": image.energy_source,
+            "price_nanos": image.price_nanos,
+            "currency": image.currency,
+            "attempt": image.attempt,
+        }
+        for image in images
+    ]
+    path.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_images(console: Console, results: Sequence[TenantResult]) -> None:
+    """Print every image with seconds, joules and price, and each studio's sum."""
+    table = Table(title="What was drawn, and what it cost")
+    for heading in ("studio", "image"):
+        table.add_column(heading)
+    for heading in ("seed", "seconds", "joules"):
+        table.add_column(heading, justify="right")
+    table.add_column("source")
+    table.add_column("price", justify="right")
+    for result in results:
+        for image in result.images:
+            table.add_row(
+                image.tenant,
+                image.prompt[:_PROMPT_LENGTH_MAX],
+                str(image.seed),
+                f"{image.seconds:.2f}",
+                joules(image.energy_millijoules),
+                image.energy_source,
+                money(image.price_nanos, image.currency),
+            )
+        _add_sum(table, result)
+    console.print(table)
+
+
+def show_energy(console: Console, energy: Sequence[HourReconciliation]) -> None:
+    """Print where each device's joules went; the residual is what nobody was booked for."""
+    table = Table(title="Where the joules went")
+    table.add_column("device")
+    table.add_column("source")
+    for heading in ("counter", "images", "overhead", "idle", "load", "unknown", "residual"):
+        table.add_column(heading, justify="right")
+    for hour in energy:
+        table.add_row(
+            hour.gpu_id,
+            hour.sources,
+            joules(hour.counter_millijoules),
+            joules(hour.images_millijoules),
+            joules(hour.overhead_millijoules + hour.in_progress_millijoules),
+            joules(hour.idle_millijoules),
+            joules(hour.load_millijoules),
+            joules(hour.unknown_millijoules),
+            f"{hour.residual_millijoules} mJ",
+        )
+    console.print(table)
+
+
+def money(nanos: int, currency: str) -> str:
+    """Write an amount exactly, to the last nano that is not zero."""
+    amount = (Decimal(nanos) / _NANOS_PER_UNIT).normalize()
+    return f"{amount:f} {currency}"
+
+
+def joules(millijoules: int) -> str:
+    """Write millijoules as joules, exactly."""
+    return f"{Decimal(millijoules) / _MILLIJOULES_PER_JOULE:.3f}"
+
+
+def _add_sum(table: Table, result: TenantResult) -> None:
+    images = result.images
+    table.add_row(
+        result.tenant_id,
+        f"{len(images)} images",
+        "",
+        f"{sum(image.seconds for image in images):.2f}",
+        joules(sum(image.energy_millijoules for image in images)),
+        "",
+        money(result.price_nanos, images[0].currency if images else ""),
+        style="bold",
+        end_section=True,
+    )
