@@ -97,6 +97,27 @@ async def heartbeat(
     )
 
 
+async def unheld_attempts(
+    conn: AsyncConnection, beat: Heartbeat, *, tenant_id: TenantId, age_seconds: float
+) -> list[AttemptKey]:
+    """List what was handed to the session and its heartbeat does not name.
+
+    The answer to its claim was lost, or it gave the image up without a word. Its lease lives on, so
+    nobody else would find it; ``age_seconds`` is longer than an answer may be on its way.
+    """
+    async with conn.cursor(row_factory=typed_row(AttemptKey)) as cursor:
+        await cursor.execute(
+            _QUERIES["unheld_attempts"],
+            {
+                "tenant_id": tenant_id,
+                "session_id": beat.worker.session_id,
+                "claim_tokens": [attempt.key.claim_token for attempt in beat.running],
+                "age_seconds": age_seconds,
+            },
+        )
+        return await cursor.fetchall()
+
+
 async def write_progress(conn: AsyncConnection, running: Sequence[RunningAttempt]) -> None:
     """Overwrite the progress of attempts that are still valid; never goes backwards."""
     reports = [attempt for attempt in running if attempt.begun]

@@ -35,6 +35,13 @@ SELECT claim_token, cancel_wish_time IS NOT NULL AS cancel_wished
 FROM images
 WHERE tenant_id = %(tenant_id)s AND claim_token = ANY(%(claim_tokens)s::uuid[]) AND state = 'RUNNING';
 
+-- name: unheld_attempts
+SELECT images.image_id, images.attempt, images.claim_token
+FROM images JOIN attempts USING (image_id, attempt)
+WHERE images.tenant_id = %(tenant_id)s AND images.session_id = %(session_id)s AND images.state = 'RUNNING'
+    AND images.claim_token <> ALL(%(claim_tokens)s::uuid[])
+    AND attempts.claim_time < clock_timestamp() - make_interval(secs => %(age_seconds)s);
+
 -- name: count_waiting_interactive
 SELECT count(*)
 FROM jobs JOIN images USING (job_id)

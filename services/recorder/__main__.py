@@ -110,6 +110,7 @@ def _join(settings: Settings, pool: Pool) -> _Recorder:
             pool=pool,
             finishing=finishing,
             lease_seconds=settings.lease_seconds,
+            unheld_seconds=settings.unheld_seconds,
         )
         return ServedSocket(
             service,

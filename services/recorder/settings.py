@@ -18,6 +18,10 @@ class Settings(BaseSettings):
     spool_directory: Path
     objects_url: str = Field(description="file:///… or s3://bucket/prefix")
     lease_seconds: PositiveFloat = Field(default=15.0, description="at least ten heartbeats")
+    unheld_seconds: PositiveFloat = Field(
+        default=15.0,
+        description="when a claim that no heartbeat names is taken back; longer than a call's time",
+    )
     energy_wait_seconds: NonNegativeFloat = Field(
         default=2.0, description="how long a finished image waits for its last segment"
     )

@@ -13,7 +13,7 @@ from grpc import aio
 
 from database.pool import UNREACHABLE_ERRORS, Pool, tenant_transaction
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
-from services.jobs import claims, worker_session_store
+from services.jobs import claims, finishes, worker_session_store
 from services.jobs.finishes import FinishAnswer
 from services.jobs.records import WorkerIdentity
 from services.jobs.worker_session_store import Heartbeat, SessionTruth
@@ -43,12 +43,19 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
     """One tenant's side of the recorder."""
 
     def __init__(
-        self, *, tenant_id: TenantId, pool: Pool, finishing: Finishing, lease_seconds: float
+        self,
+        *,
+        tenant_id: TenantId,
+        pool: Pool,
+        finishing: Finishing,
+        lease_seconds: float,
+        unheld_seconds: float,
     ) -> None:
         self._tenant_id = tenant_id
         self._pool = pool
         self._finishing = finishing
         self._lease_seconds = lease_seconds
+        self._unheld_seconds = unheld_seconds
         self._workers: dict[SessionId, WorkerIdentity] = {}
 
     async def Attend(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -58,7 +65,7 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
     ) -> AsyncIterator[recorder_pb2.AttendResponse]:
         """Renew the session's lease with every message and answer with the whole truth."""
         session_id: SessionId | None = None
-        progress_due = 0.0
+        progress_due, search_due = 0.0, monotonic() + self._unheld_seconds
         try:
             async for request in request_iterator:
                 beat = heartbeat_of(request)
@@ -67,6 +74,9 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
                 if writes_progress:
                     progress_due = monotonic() + _PROGRESS_SECONDS
                 yield truth_message(await self._beat(beat, writes_progress=writes_progress))
+                if monotonic() >= search_due:
+                    search_due = monotonic() + self._unheld_seconds
+                    await self._take_back_unheld(beat)
             # The stream's regular end is a good-bye; one that breaks keeps its lease until it ends.
             if session_id is not None:
                 await self._end(session_id)
@@ -123,6 +133,17 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
             async with tenant_transaction(self._pool, self._tenant_id) as conn:
                 await worker_session_store.write_progress(conn, beat.running)
         return truth
+
+    async def _take_back_unheld(self, beat: Heartbeat) -> None:
+        """Queue again what the worker does not know that it holds."""
+        async with tenant_transaction(self._pool, self._tenant_id) as conn:
+            unheld = await worker_session_store.unheld_attempts(
+                conn, beat, tenant_id=self._tenant_id, age_seconds=self._unheld_seconds
+            )
+        for key in unheld:
+            async with tenant_transaction(self._pool, self._tenant_id) as conn:
+                await finishes.hand_back(conn, key, began_step=False)
+            log.warning("claim_taken_back", tenant=self._tenant_id, image=key.image_id)
 
     def _remember(self, worker: WorkerIdentity) -> None:
         if worker.session_id not in self._workers and len(self._workers) >= _SESSIONS_MAX:
