@@ -120,6 +120,11 @@ async def read_all(stream: Any) -> list[Any]:
     return [message async for message in stream]
 
 
+async def read_one(stream: Any) -> Any:
+    """Read the next message of a stream."""
+    return await stream.read()
+
+
 class Client:
     """All stubs of one channel with one key."""
 
@@ -138,6 +143,11 @@ class Client:
         self.billing = billing_service_pb2_grpc.BillingServiceStub(self.channel)
         self.tenants = tenant_service_pb2_grpc.TenantServiceStub(self.channel)
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel)
+
+    async def send(self, method: str, raw: bytes) -> Any:
+        """Send bytes to a method, whatever they are."""
+        channel: Any = self.channel
+        return await channel.unary_unary(method)(raw)
 
 
 class _KeyInterceptor(grpc.aio.UnaryUnaryClientInterceptor):

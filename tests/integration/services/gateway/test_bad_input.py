@@ -15,6 +15,7 @@ from tests.integration.services.gateway.gateway_fixtures import (
     ServedGateway,
     Studio,
     create_job,
+    read_one,
     read_refusal,
     refusal,
     spec,
@@ -246,20 +247,17 @@ async def test_a_model_that_the_tenant_may_not_use_is_refused(gateway: ServedGat
 async def test_a_field_of_a_newer_contract_is_not_ignored(
     gateway: ServedGateway, acme: Studio
 ) -> None:
-    call = acme.member.channel.unary_unary("/atelier.v1.JobService/CreateJob")
     # Field 99 of the request, a varint.
     raw = create_job().SerializeToString() + b"\x98\x06\x01"
 
-    refused = await refusal(call(raw))
+    refused = await refusal(acme.member.send("/atelier.v1.JobService/CreateJob", raw))
 
     assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "UNSUPPORTED_PARAMETER")
     assert await nothing_is_written(gateway, acme)
 
 
 async def test_bytes_that_are_no_message_are_refused(acme: Studio) -> None:
-    call = acme.member.channel.unary_unary("/atelier.v1.JobService/GetJob")
-
-    refused = await refusal(call(b"\xff\xff\xff"))
+    refused = await refusal(acme.member.send("/atelier.v1.JobService/GetJob", b"\xff\xff\xff"))
 
     assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "FIELD_VIOLATION")
 
@@ -331,7 +329,7 @@ async def test_a_resume_token_of_another_job_is_refused(acme: Studio) -> None:
     first = await acme.member.jobs.CreateJob(create_job())
     second = await acme.member.jobs.CreateJob(create_job())
     watch = acme.member.jobs.WatchJob(job_service_pb2.WatchJobRequest(name=first.name))
-    token = (await watch.read()).resume_token
+    token = (await read_one(watch)).resume_token
     watch.cancel()
 
     other = acme.member.jobs.WatchJob(

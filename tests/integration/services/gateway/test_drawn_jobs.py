@@ -129,7 +129,8 @@ async def test_progress_is_told_while_an_image_runs(
     claimed = await drawer.claim()
     await gateway.change(
         "INSERT INTO image_progress"
-        " (tenant_id, image_id, job_id, attempt, step, step_count, preview) VALUES (%(tenant)s, %(image)s, %(job)s, 1, 2, 4, 'png')",
+        " (tenant_id, image_id, job_id, attempt, step, step_count, preview)"
+        " VALUES (%(tenant)s, %(image)s, %(job)s, 1, 2, 4, 'png')",
         tenant=acme.tenant_id,
         image=claimed.attempt.image_id,
         job=claimed.job_id,

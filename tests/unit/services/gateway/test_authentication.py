@@ -1,0 +1,182 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.gateway.authentication import Authenticator, KeyFacts
+from services.gateway.errors import CallRefusedError
+from tenants.api_keys import NewKey, Role, StoredKey, new_key
+from tenants.ids import OPERATOR_TENANT_ID, KeyId, TenantId
+from tenants.tenant_store import TenantState
+
+PEPPER = b"p" * 32
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+class Directory:
+    """Knows some keys and counts who asks, as the database would be asked."""
+
+    def __init__(self, *facts: KeyFacts) -> None:
+        self.facts = {known.key.key_id: known for known in facts}
+        self.questions: list[KeyId] = []
+
+    async def find(self, key_id: KeyId) -> KeyFacts | None:
+        self.questions.append(key_id)
+        await asyncio.sleep(0)
+        return self.facts.get(key_id)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def facts_of(
+    key: NewKey,
+    *,
+    role: Role = Role.MEMBER,
+    expire_time: datetime | None = None,
+    revoke_time: datetime | None = None,
+    state: TenantState = TenantState.ACTIVE,
+) -> KeyFacts:
+    operator = role is Role.OPERATOR
+    return KeyFacts(
+        key=StoredKey(
+            tenant_id=OPERATOR_TENANT_ID if operator else TenantId("acme"),
+            key_id=key.key_id,
+            display_name="",
+            role=role,
+            project="spring",
+            secret_hmac=key.secret_hmac,
+            create_time=NOW,
+            expire_time=expire_time,
+            revoke_time=revoke_time,
+        ),
+        tenant_state=None if operator else state,
+    )
+
+
+def authenticator(directory: Directory, clock: Clock | None = None) -> Authenticator:
+    return Authenticator(
+        directory,
+        pepper=PEPPER,
+        cache_seconds=0.5,
+        monotonic_seconds=clock or Clock(),
+        now=lambda: NOW,
+    )
+
+
+async def reason_of(directory: Directory, authorization: str | None) -> str:
+    with pytest.raises(CallRefusedError) as refused:
+        await authenticator(directory).authenticate(authorization)
+    return refused.value.refusal.message
+
+
+async def test_a_key_opens_with_its_tenant_role_and_project() -> None:
+    key = new_key(pepper=PEPPER)
+
+    caller = await authenticator(Directory(facts_of(key))).authenticate(f"Bearer {key.text}")
+
+    assert (caller.tenant_id, caller.role, caller.project) == ("acme", Role.MEMBER, "spring")
+    assert not caller.is_operator
+    assert not caller.suspended
+
+
+async def test_the_scheme_is_read_whatever_its_case() -> None:
+    key = new_key(pepper=PEPPER)
+
+    caller = await authenticator(Directory(facts_of(key))).authenticate(f"bearer {key.text}")
+
+    assert caller.key_id == key.key_id
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer ", "Basic abc", "Bearer noise", "Bearer " + "x" * 10_000, "Bearer ätl_live"],
+)
+async def test_noise_is_refused_without_asking_the_database(authorization: str | None) -> None:
+    directory = Directory()
+
+    await reason_of(directory, authorization)
+
+    assert directory.questions == []
+
+
+async def test_a_wrong_secret_is_refused_like_an_unknown_key() -> None:
+    key, other = new_key(pepper=PEPPER), new_key(pepper=b"x" * 32)
+    impostor = facts_of(NewKey(key_id=other.key_id, text="", secret_hmac=key.secret_hmac))
+
+    unknown = await reason_of(Directory(), f"Bearer {key.text}")
+    wrong = await reason_of(Directory(impostor), f"Bearer {other.text}")
+
+    assert unknown == wrong
+
+
+async def test_only_who_holds_the_secret_learns_that_a_key_was_revoked() -> None:
+    key, other = new_key(pepper=PEPPER), new_key(pepper=b"x" * 32)
+    revoked = facts_of(key, revoke_time=NOW)
+    impostor = facts_of(
+        NewKey(key_id=other.key_id, text="", secret_hmac=key.secret_hmac), revoke_time=NOW
+    )
+
+    told = await reason_of(Directory(revoked), f"Bearer {key.text}")
+    not_told = await reason_of(Directory(impostor), f"Bearer {other.text}")
+
+    assert "revoked" in told
+    assert "revoked" not in not_told
+
+
+async def test_a_key_opens_until_its_time_is_over() -> None:
+    key = new_key(pepper=PEPPER)
+    later = Directory(facts_of(key, expire_time=NOW + timedelta(seconds=1)))
+
+    assert await authenticator(later).authenticate(f"Bearer {key.text}")
+    over = await reason_of(Directory(facts_of(key, expire_time=NOW)), f"Bearer {key.text}")
+
+    assert "expired" in over
+
+
+async def test_what_was_looked_up_is_believed_for_less_than_a_second() -> None:
+    key = new_key(pepper=PEPPER)
+    directory, clock = Directory(facts_of(key)), Clock()
+    door = authenticator(directory, clock)
+
+    await asyncio.gather(*(door.authenticate(f"Bearer {key.text}") for _ in range(50)))
+    directory.facts[key.key_id] = facts_of(key, revoke_time=NOW)
+    clock.seconds = 0.49
+    await door.authenticate(f"Bearer {key.text}")
+    clock.seconds = 0.51
+    with pytest.raises(CallRefusedError):
+        await door.authenticate(f"Bearer {key.text}")
+
+    assert len(directory.questions) == 2
+
+
+async def test_a_look_up_that_failed_is_not_remembered() -> None:
+    key = new_key(pepper=PEPPER)
+
+    class Failing(Directory):
+        async def find(self, key_id: KeyId) -> KeyFacts | None:
+            if not self.questions:
+                self.questions.append(key_id)
+                raise ConnectionError
+            return await super().find(key_id)
+
+    door = authenticator(Failing(facts_of(key)))
+
+    with pytest.raises(ConnectionError):
+        await door.authenticate(f"Bearer {key.text}")
+
+    assert (await door.authenticate(f"Bearer {key.text}")).key_id == key.key_id
+
+
+async def test_a_suspended_tenants_key_opens_and_says_so() -> None:
+    key = new_key(pepper=PEPPER)
+    directory = Directory(facts_of(key, state=TenantState.SUSPENDED))
+
+    caller = await authenticator(directory).authenticate(f"Bearer {key.text}")
+
+    assert caller.suspended
