@@ -8,12 +8,11 @@ import os
 import signal
 import sys
 
-import psycopg
 import structlog
 from pydantic import ValidationError
 
 from database.duty_lock import try_lock_duty
-from database.pool import Connection, open_pool
+from database.pool import UNREACHABLE_ERRORS, Connection, open_pool
 from services.fleet.brokers import Brokers
 from services.fleet.fleet import Fleet
 from services.fleet.fleet_store import WorkerRow, read_situation, write_workers
@@ -114,7 +113,7 @@ async def _work_until_lost(settings: Settings, fleet: Fleet, stop: asyncio.Event
             if not stop.is_set():
                 fleet.adopt()
                 await _look_again_and_again(settings, fleet, connection, stop)
-    except psycopg.OperationalError as error:
+    except UNREACHABLE_ERRORS as error:
         log.warning("database_lost", reason=str(error))
         await _sleep(_RECONNECT_SECONDS, stop)
 
