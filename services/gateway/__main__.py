@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,27 +22,29 @@ from grpc_health.v1 import health
 from obstore.store import LocalStore, ObjectStore, from_url
 from pydantic import ValidationError
 
-from atelier.v1.image_service_pb2_grpc import ImageServiceServicer
 from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
 from metering.invoice_document import Party
 from services.gateway.admission import AdmissionGate
 from services.gateway.api_key_service import ApiKeyService
+from services.gateway.attendance import Attendance
 from services.gateway.authentication import Authenticator
 from services.gateway.billing_service import BillingService
 from services.gateway.bootstrap import make_first_operator_key
 from services.gateway.call_guard import CallGuard
 from services.gateway.draining import Drain
 from services.gateway.errors import AddressTakenError, OperatorKeyExistsError
+from services.gateway.image_service import ImageService
 from services.gateway.job_service import JobService
 from services.gateway.job_wakeups import JobWakeups
 from services.gateway.job_watch import JobWatch
 from services.gateway.key_directory import StoredKeyDirectory
 from services.gateway.model_service import ModelService
+from services.gateway.orders import JobOrders, cancel_unattended
 from services.gateway.page_tokens import PageTokens
 from services.gateway.pictures import PictureReader
 from services.gateway.recorder_client import RecorderClient, open_recorder_client
 from services.gateway.request_validation import load_request_rules
-from services.gateway.server import Servicers, build_server, listen, set_serving
+from services.gateway.server import SERVICER_TYPES, Servicers, build_server, listen, set_serving
 from services.gateway.services_table import not_implemented_calls
 from services.gateway.settings import Settings, load_key_settings, load_settings
 from services.gateway.tenant_service import TenantService
@@ -151,6 +154,7 @@ class Gateway:
     drain: Drain
     wakeups: JobWakeups
     dispatch: TokenDispatch
+    attendance: Attendance
     drain_seconds: float
 
     @asynccontextmanager
@@ -165,6 +169,7 @@ class Gateway:
             self.drain.begin()
             self.wakeups.wake_all()
             await self.server.stop(self.drain_seconds)
+            await self.attendance.finish()
             await self.dispatch.finish()
 
 
@@ -183,23 +188,38 @@ def _join(
     drain = Drain()
     dispatch = TokenDispatch(run.path)
     health_servicer = health.aio.HealthServicer()
+    orders = JobOrders(pool=pool, dispatch=dispatch, now=_now)
+    pictures = PictureReader(store=_open_store(settings.objects_url), spool=recorder)
+    watch = JobWatch(
+        pool=pool,
+        wakeups=wakeups,
+        tokens=page_tokens,
+        drain=drain,
+        keep_alive_seconds=settings.keep_alive_seconds,
+    )
+    attendance = Attendance(
+        cancel=partial(cancel_unattended, pool),
+        drain=drain,
+        grace_seconds=settings.unattended_seconds,
+    )
     servicers = Servicers(
         jobs=JobService(
             pool=pool,
             catalogue=catalogue,
-            dispatch=dispatch,
-            watch=JobWatch(
-                pool=pool,
-                wakeups=wakeups,
-                tokens=page_tokens,
-                drain=drain,
-                keep_alive_seconds=settings.keep_alive_seconds,
-            ),
-            pictures=PictureReader(store=_open_store(settings.objects_url), spool=recorder),
+            orders=orders,
+            watch=watch,
+            pictures=pictures,
             page_tokens=page_tokens,
             now=_now,
         ),
-        images=ImageServiceServicer(),
+        images=ImageService(
+            pool=pool,
+            catalogue=catalogue,
+            orders=orders,
+            watch=watch,
+            pictures=pictures,
+            attendance=attendance,
+        ),
         models=ModelService(pool=pool, catalogue=catalogue, page_tokens=page_tokens),
         usage=UsageService(pool=pool, page_tokens=page_tokens),
         billing=BillingService(
@@ -241,7 +261,7 @@ def _join(
         ),
         drain=drain,
         unary_deadline_seconds=settings.unary_deadline_seconds,
-        not_implemented=not_implemented_calls(servicers.all()),
+        not_implemented=not_implemented_calls(SERVICER_TYPES),
     )
     server = build_server(
         guard=guard,
@@ -263,6 +283,7 @@ def _join(
         drain=drain,
         wakeups=wakeups,
         dispatch=dispatch,
+        attendance=attendance,
         drain_seconds=settings.drain_seconds,
     )
 

@@ -71,6 +71,24 @@ def plan_images(
     )
 
 
+def plan_one_image(
+    spec: image_pb2.ImageSpec,
+    *,
+    path: str,
+    catalogue: ModelCatalogue,
+    allowed: ModelCatalogue,
+    draw_seed: Callable[[], int],
+) -> PlannedImage:
+    """Plan a single image; ``path`` is where the spec stands in its request.
+
+    Raises:
+        CallRefusedError: as in plan_images.
+    """
+    check_specs([(path, spec)], catalogue=catalogue, allowed=allowed)
+    once = job_service_pb2.JobSpec(image=spec, count=1)
+    return next(_expanded(once, allowed=allowed, job_labels={}, draw_seed=draw_seed))
+
+
 def check_specs(
     specs: Iterable[tuple[str, image_pb2.ImageSpec]],
     *,

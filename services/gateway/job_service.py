@@ -1,6 +1,6 @@
 """JobService: batches of images, ordered, watched, fetched."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
@@ -9,16 +9,13 @@ import grpc.aio
 
 from atelier.v1 import image_pb2, job_service_pb2, job_service_pb2_grpc
 from database.pool import Connection, Pool, tenant_transaction
-from metering.errors import InsufficientBalanceError
 from metering.usage_records import get_receipts
 from services.gateway import resource_names
 from services.gateway.acceptance import (
     Wish,
-    accept,
     check_balance,
     quote,
     tenant_of_caller,
-    tokens_of,
 )
 from services.gateway.callers import Caller, current_caller
 from services.gateway.conversions import enum_text, to_datetime, to_money
@@ -28,17 +25,16 @@ from services.gateway.job_plan import draw_seed
 from services.gateway.job_prices import prices_of_jobs
 from services.gateway.job_watch import JobWatch
 from services.gateway.job_wishes import wish_of_job, wish_of_retry
-from services.gateway.once import OnceKey, once_key
+from services.gateway.once import once_key
+from services.gateway.orders import JobOrders, find_job, read_job_message
 from services.gateway.page_tokens import PageTokens, Position
 from services.gateway.pages import PageRequest
 from services.gateway.pictures import PictureReader
 from services.gateway.scopes import ImageName, JobName, named_image, named_job, named_tenant
-from services.gateway.token_dispatch import TokenDispatch
 from services.jobs import cancellation, job_store
 from services.jobs.image_states import TERMINAL_JOB_STATES, ImageState, JobState
 from services.jobs.model_catalogue import ModelCatalogue
 from services.jobs.records import Image, ImageProgress, Job
-from services.jobs.requests import claim_request, complete_request
 from tenants.ids import ImageId, JobId, TenantId
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -53,7 +49,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         *,
         pool: Pool,
         catalogue: ModelCatalogue,
-        dispatch: TokenDispatch,
+        orders: JobOrders,
         watch: JobWatch,
         pictures: PictureReader,
         page_tokens: PageTokens,
@@ -61,7 +57,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> None:
         self._pool = pool
         self._catalogue = catalogue
-        self._dispatch = dispatch
+        self._orders = orders
         self._watch = watch
         self._pictures = pictures
         self._page_tokens = page_tokens
@@ -74,7 +70,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         tenant_id = named_tenant(caller, request.parent)
         if request.validate_only:
             return await self._quote(request, caller)
-        return await self._create(
+        return await self._orders.order(
             once_key(request, scope=resource_names.TENANT.write(tenant_id)),
             caller,
             lambda conn: self._wish(conn, request, caller),
@@ -85,7 +81,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> job_service_pb2.Job:
         name = named_job(current_caller(), request.name)
         async with tenant_transaction(self._pool, name.tenant_id) as conn:
-            return await _job_message(conn, name)
+            return await read_job_message(conn, name)
 
     async def ListJobs(
         self, request: job_service_pb2.ListJobsRequest, context: _Context
@@ -110,7 +106,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         async with tenant_transaction(self._pool, name.tenant_id) as conn:
             if not await cancellation.cancel_job(conn, name.job_id):
                 raise not_found(name.text)
-            return await _job_message(conn, name)
+            return await read_job_message(conn, name)
 
     async def WatchJob(
         self, request: job_service_pb2.WatchJobRequest, context: _Context
@@ -129,7 +125,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         name = named_job(current_caller(), request.parent)
         pages = PageRequest(request, scope=name.text, tokens=self._page_tokens)
         async with tenant_transaction(self._pool, name.tenant_id) as conn:
-            if await _find_job(conn, name) is None:
+            if await find_job(conn, name) is None:
                 raise not_found(name.text)
             images = await _listed_images(conn, name, request.filter, pages)
             page = pages.page(images, position=lambda image: (str(image.image_number),))
@@ -162,43 +158,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> job_service_pb2.Job:
         caller = current_caller()
         name = named_job(caller, request.name)
-        return await self._create(
+        return await self._orders.order(
             once_key(request, scope=name.text), caller, lambda conn: _retry_wish(conn, name, caller)
         )
-
-    async def _create(
-        self, once: OnceKey, caller: Caller, read_wish: Callable[[Connection], Awaitable[Wish]]
-    ) -> job_service_pb2.Job:
-        """Accept a job once; the same request again gets the job it made."""
-        try:
-            async with tenant_transaction(self._pool, caller.tenant_id) as conn:
-                made = await claim_request(
-                    conn,
-                    tenant_id=caller.tenant_id,
-                    request_id=once.request_id,
-                    method=once.method,
-                    body_sha256=once.body_sha256,
-                )
-                if made is not None:
-                    return await _job_message(conn, named_job(caller, made))
-                wish = await read_wish(conn)
-                job = await self._accept(conn, once, wish, caller)
-        except InsufficientBalanceError as error:
-            await self._explain_balance(caller, error)
-            raise
-        self._dispatch.publish_soon(caller.tenant_id, tokens_of(wish))
-        return job_message(job, price_nanos=0)
-
-    async def _accept(self, conn: Connection, once: OnceKey, wish: Wish, caller: Caller) -> Job:
-        tenant = await tenant_of_caller(conn, caller)
-        job = await accept(conn, tenant, wish, caller=caller, now=self._now())
-        await complete_request(
-            conn,
-            tenant_id=caller.tenant_id,
-            request_id=once.request_id,
-            resource_name=resource_names.JOB.write(job.tenant_id, job.job_id),
-        )
-        return job
 
     async def _quote(
         self, request: job_service_pb2.CreateJobRequest, caller: Caller
@@ -230,12 +192,6 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             now=self._now(),
         )
 
-    async def _explain_balance(self, caller: Caller, error: InsufficientBalanceError) -> None:
-        """Say how much there is; the transaction that was refused can no longer be asked."""
-        async with tenant_transaction(self._pool, caller.tenant_id) as conn:
-            tenant = await tenant_of_caller(conn, caller)
-            await check_balance(conn, tenant, error.needed_nanos)
-
 
 async def image_messages(
     conn: Connection, name: JobName, images: Sequence[Image]
@@ -256,18 +212,6 @@ async def image_messages(
         )
         for image in images
     ]
-
-
-async def _find_job(conn: Connection, name: JobName) -> Job | None:
-    return await job_store.get_job(conn, tenant_id=name.tenant_id, job_id=name.job_id)
-
-
-async def _job_message(conn: Connection, name: JobName) -> job_service_pb2.Job:
-    job = await _find_job(conn, name)
-    if job is None:
-        raise not_found(name.text)
-    prices = await prices_of_jobs(conn, tenant_id=name.tenant_id, job_ids=[name.job_id])
-    return job_message(job, price_nanos=prices.get(name.job_id, 0))
 
 
 async def _existing_image(conn: Connection, name: ImageName) -> Image:
@@ -334,7 +278,7 @@ def _position_before(position: Position | None) -> tuple[datetime, JobId] | None
 
 
 async def _retry_wish(conn: Connection, name: JobName, caller: Caller) -> Wish:
-    job = await _find_job(conn, name)
+    job = await find_job(conn, name)
     if job is None:
         raise not_found(name.text)
     if job.state not in TERMINAL_JOB_STATES:

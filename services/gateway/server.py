@@ -1,8 +1,8 @@
 """The gRPC server: services behind the guard, health and reflection beside it."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, get_type_hints
 
 import grpc
 import grpc.aio
@@ -11,10 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from atelier.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from atelier.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
-from atelier.v1.image_service_pb2_grpc import (
-    ImageServiceServicer,
-    add_ImageServiceServicer_to_server,
-)
+from atelier.v1.image_service_pb2_grpc import add_ImageServiceServicer_to_server
 from atelier.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from atelier.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from atelier.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
@@ -22,6 +19,7 @@ from atelier.v1.usage_service_pb2_grpc import add_UsageServiceServicer_to_server
 from services.gateway.api_key_service import ApiKeyService
 from services.gateway.billing_service import BillingService
 from services.gateway.errors import AddressTakenError
+from services.gateway.image_service import ImageService
 from services.gateway.job_service import JobService
 from services.gateway.model_service import ModelService
 from services.gateway.services_table import SERVICES
@@ -34,49 +32,31 @@ _KEEP_ALIVE_MILLISECONDS: Final = 30_000
 _PING_MILLISECONDS_MIN: Final = 5_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Servicers:
     """One object for each service of the contract."""
 
-    def __init__(
-        self,
-        *,
-        jobs: JobService,
-        images: ImageServiceServicer,
-        models: ModelService,
-        usage: UsageService,
-        billing: BillingService,
-        tenants: TenantService,
-        api_keys: ApiKeyService,
-    ) -> None:
-        self._jobs = jobs
-        self._images = images
-        self._models = models
-        self._usage = usage
-        self._billing = billing
-        self._tenants = tenants
-        self._api_keys = api_keys
-
-    def all(self) -> Sequence[object]:
-        """Return them all."""
-        return (
-            self._jobs,
-            self._images,
-            self._models,
-            self._usage,
-            self._billing,
-            self._tenants,
-            self._api_keys,
-        )
+    jobs: JobService
+    images: ImageService
+    models: ModelService
+    usage: UsageService
+    billing: BillingService
+    tenants: TenantService
+    api_keys: ApiKeyService
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register them."""
-        add_JobServiceServicer_to_server(self._jobs, server)
-        add_ImageServiceServicer_to_server(self._images, server)
-        add_ModelServiceServicer_to_server(self._models, server)
-        add_UsageServiceServicer_to_server(self._usage, server)
-        add_BillingServiceServicer_to_server(self._billing, server)
-        add_TenantServiceServicer_to_server(self._tenants, server)
-        add_ApiKeyServiceServicer_to_server(self._api_keys, server)
+        add_JobServiceServicer_to_server(self.jobs, server)
+        add_ImageServiceServicer_to_server(self.images, server)
+        add_ModelServiceServicer_to_server(self.models, server)
+        add_UsageServiceServicer_to_server(self.usage, server)
+        add_BillingServiceServicer_to_server(self.billing, server)
+        add_TenantServiceServicer_to_server(self.tenants, server)
+        add_ApiKeyServiceServicer_to_server(self.api_keys, server)
+
+
+# In the order of the contract's files; what they leave out answers UNIMPLEMENTED.
+SERVICER_TYPES: Final = tuple(get_type_hints(Servicers).values())
 
 
 def build_server(

@@ -1,6 +1,6 @@
 """Which services there are, and which of their calls are not built yet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -26,20 +26,15 @@ SERVICES: Final[Sequence[ServiceDescriptor]] = (
 )
 
 
-def not_implemented_calls(servicers: Sequence[object]) -> frozenset[str]:
+def not_implemented_calls(servicers: Iterable[type]) -> frozenset[str]:
     """Name the calls (`/atelier.v1.JobService/…`) for which no servicer has code of its own."""
-    written = {base.__name__: type(servicer) for servicer in servicers for base in _bases(servicer)}
+    written = {base.__name__: servicer for servicer in servicers for base in servicer.__mro__}
     return frozenset(
         f"/{service.full_name}/{method.name}"
         for service in SERVICES
         for method in service.methods
         if not _is_written(written.get(f"{service.name}Servicer"), method.name)
     )
-
-
-def _bases(servicer: object) -> Sequence[type]:
-    """A generated servicer as it comes has only `object` above it, so it counts for nothing."""
-    return type(servicer).__mro__[1:]
 
 
 def _is_written(servicer: type | None, call: str) -> bool:
