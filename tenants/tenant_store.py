@@ -72,6 +72,22 @@ async def get_tenant(conn: AsyncConnection, tenant_id: TenantId) -> Tenant | Non
         return await cursor.fetchone()
 
 
+async def lock_tenant(conn: AsyncConnection, tenant_id: TenantId) -> Tenant | None:
+    """Find a tenant and keep others from changing it until the transaction's end."""
+    async with conn.cursor(row_factory=typed_row(Tenant)) as cursor:
+        await cursor.execute(_QUERIES["lock_tenant"], {"tenant_id": tenant_id})
+        return await cursor.fetchone()
+
+
+async def update_tenant(conn: AsyncConnection, tenant: Tenant) -> Tenant:
+    """Write a locked tenant as it shall be; its currency and times of creation stay."""
+    async with conn.cursor(row_factory=typed_row(Tenant)) as cursor:
+        await cursor.execute(_QUERIES["update_tenant"], asdict(tenant))
+        row = await cursor.fetchone()
+    assert row is not None, "the caller has locked its row"
+    return row
+
+
 async def list_tenants(conn: AsyncConnection, *, limit: int, after: str = "") -> list[Tenant]:
     """List tenants by name, after one."""
     async with conn.cursor(row_factory=typed_row(Tenant)) as cursor:

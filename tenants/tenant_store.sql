@@ -20,3 +20,19 @@ FROM tenants
 WHERE tenant_id > %(after)s
 ORDER BY tenant_id
 LIMIT %(limit)s;
+
+-- name: lock_tenant
+SELECT tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
+    allowed_models, queued_images_max, create_time, update_time
+FROM tenants
+WHERE tenant_id = %(tenant_id)s
+FOR NO KEY UPDATE;
+
+-- name: update_tenant
+UPDATE tenants
+SET display_name = %(display_name)s, state = %(state)s, price_book = %(price_book)s, legal_name = %(legal_name)s,
+    postal_address = %(postal_address)s, vat_id = %(vat_id)s, time_zone = %(time_zone)s,
+    allowed_models = %(allowed_models)s, queued_images_max = %(queued_images_max)s, update_time = now()
+WHERE tenant_id = %(tenant_id)s
+RETURNING tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
+    allowed_models, queued_images_max, create_time, update_time;

@@ -1,6 +1,7 @@
 """TenantService: studios on this installation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -26,10 +27,20 @@ from services.gateway.scopes import named_tenant
 from services.jobs.model_catalogue import ModelCatalogue
 from tenants.errors import TenantExistsError
 from tenants.ids import OPERATOR_TENANT_ID, TenantId
-from tenants.tenant_store import NewTenant, Tenant, get_tenant, insert_tenant, list_tenants
+from tenants.tenant_store import (
+    NewTenant,
+    Tenant,
+    TenantState,
+    get_tenant,
+    insert_tenant,
+    list_tenants,
+    lock_tenant,
+    update_tenant,
+)
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _CURRENCY_DEFAULT: Final = "USD"
+_PRICE_BOOK_DEFAULT: Final = "standard"
 _QUEUED_IMAGES_MAX_DEFAULT: Final = 100_000
 
 
@@ -92,6 +103,60 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             next_page_token=page.next_page_token,
         )
 
+    async def UpdateTenant(
+        self, request: tenant_service_pb2.UpdateTenantRequest, context: _Context
+    ) -> tenant_service_pb2.Tenant:
+        changes = self._changes(request)
+        return await self._change(request.tenant.name, lambda old: replace(old, **changes))
+
+    async def SuspendTenant(
+        self, request: tenant_service_pb2.SuspendTenantRequest, context: _Context
+    ) -> tenant_service_pb2.Tenant:
+        return await self._change(
+            request.name, lambda old: replace(old, state=TenantState.SUSPENDED)
+        )
+
+    async def ResumeTenant(
+        self, request: tenant_service_pb2.ResumeTenantRequest, context: _Context
+    ) -> tenant_service_pb2.Tenant:
+        return await self._change(request.name, lambda old: replace(old, state=TenantState.ACTIVE))
+
+    async def _change(
+        self, name: str, changed: Callable[[Tenant], Tenant]
+    ) -> tenant_service_pb2.Tenant:
+        tenant_id = named_tenant(current_caller(), name)
+        async with transaction(self._operator_pool) as conn:
+            old = await lock_tenant(conn, tenant_id)
+            if old is None:
+                raise not_found(name)
+            return _tenant_message(await update_tenant(conn, changed(old)))
+
+    def _changes(self, request: tenant_service_pb2.UpdateTenantRequest) -> dict[str, Any]:
+        """Read what the mask names; what cannot be changed is refused, not left out."""
+        wanted = request.tenant
+        values: dict[str, Callable[[], dict[str, Any]]] = {
+            "display_name": lambda: {"display_name": _display_name(wanted)},
+            "price_book": lambda: {"price_book": wanted.price_book or _PRICE_BOOK_DEFAULT},
+            "legal_name": lambda: {"legal_name": wanted.legal_name},
+            "postal_address": lambda: {"postal_address": wanted.postal_address},
+            "vat_id": lambda: {"vat_id": wanted.vat_id},
+            "time_zone": lambda: {"time_zone": _time_zone(wanted.time_zone)},
+            "quotas.queued_images_max": lambda: {
+                "queued_images_max": wanted.quotas.queued_images_max or _QUEUED_IMAGES_MAX_DEFAULT
+            },
+            "quotas.allowed_models": lambda: {
+                "allowed_models": self._allowed_models(wanted.quotas)
+            },
+        }
+        if not request.update_mask.paths:
+            raise invalid_field("update_mask", "must name what to change")
+        changes: dict[str, Any] = {}
+        for path in request.update_mask.paths:
+            if path not in values:
+                raise unsupported_parameter("update_mask", "names what cannot be changed")
+            changes |= values[path]()
+        return changes
+
     def _new_tenant(self, request: tenant_service_pb2.CreateTenantRequest) -> NewTenant:
         wanted = request.tenant
         for path, reason in _not_supported(wanted):
@@ -100,7 +165,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             tenant_id=TenantId(request.tenant_id),
             display_name=wanted.display_name,
             currency=wanted.currency_code or _CURRENCY_DEFAULT,
-            price_book=wanted.price_book or "standard",
+            price_book=wanted.price_book or _PRICE_BOOK_DEFAULT,
             legal_name=wanted.legal_name,
             postal_address=wanted.postal_address,
             vat_id=wanted.vat_id,
@@ -133,6 +198,12 @@ def _not_supported(wanted: tenant_service_pb2.Tenant) -> Iterator[tuple[str, str
 
 def _is_set(message: Message) -> bool:
     return message.ByteSize() > 0
+
+
+def _display_name(wanted: tenant_service_pb2.Tenant) -> str:
+    if not wanted.display_name:
+        raise invalid_field("tenant.display_name", "must be set")
+    return wanted.display_name
 
 
 def _time_zone(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from atelier.v1 import (
@@ -261,17 +262,42 @@ async def test_a_suspended_tenant_reads_and_does_not_order(
     gateway: ServedGateway, acme: Studio
 ) -> None:
     job = await acme.member.jobs.CreateJob(create_job())
-    await gateway.change(
-        "UPDATE tenants SET state = 'SUSPENDED' WHERE tenant_id = %(tenant)s",
-        tenant=acme.tenant_id,
-    )
+    name = f"tenants/{acme.tenant_id}"
+    await gateway.operator.tenants.SuspendTenant(tenant_service_pb2.SuspendTenantRequest(name=name))
     await asyncio.sleep(0.6)
 
     read = await acme.member.jobs.GetJob(job_service_pb2.GetJobRequest(name=job.name))
     refused = await refusal(acme.member.jobs.CreateJob(create_job()))
 
+    await gateway.operator.tenants.ResumeTenant(tenant_service_pb2.ResumeTenantRequest(name=name))
+    await asyncio.sleep(0.6)
+    resumed = await acme.member.jobs.CreateJob(create_job())
+
     assert read == job
     assert (refused.code, refused.reason) == ("PERMISSION_DENIED", "TENANT_SUSPENDED")
+    assert resumed.image_count == 1
+
+
+async def test_an_operator_changes_what_the_mask_names(
+    gateway: ServedGateway, acme: Studio
+) -> None:
+    request = tenant_service_pb2.UpdateTenantRequest(
+        tenant=tenant_service_pb2.Tenant(
+            name=f"tenants/{acme.tenant_id}",
+            legal_name="Acme Ltd",
+            vat_id="not named in the mask",
+            quotas=tenant_service_pb2.TenantQuotas(queued_images_max=5),
+        ),
+        update_mask=FieldMask(paths=["legal_name", "quotas.queued_images_max"]),
+    )
+
+    changed = await gateway.operator.tenants.UpdateTenant(request)
+    request.update_mask.paths.append("credit_limit")
+    refused = await refusal(gateway.operator.tenants.UpdateTenant(request))
+
+    assert (changed.legal_name, changed.vat_id) == ("Acme Ltd", "")
+    assert changed.quotas.queued_images_max == 5
+    assert (refused.reason, refused.fields) == ("UNSUPPORTED_PARAMETER", ["update_mask"])
 
 
 # Every call that names something of a tenant; (name of the thing) → call.
