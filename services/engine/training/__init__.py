@@ -1,0 +1,1 @@
+"""How the checkpoint that ships is made: pictures, training, judging."""
