@@ -1,0 +1,112 @@
+"""What commands print: tables for people, JSON for programs. Results go to the standard output."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+import click
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+ItemT = TypeVar("ItemT", bound=Message)
+
+
+class OutputFormat(StrEnum):
+    """For whom."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[ItemT]):
+    """One thing to tell of a message."""
+
+    title: str
+    text: Callable[[ItemT], str]
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Prints in one format."""
+
+    output_format: OutputFormat
+
+    @property
+    def is_json(self) -> bool:
+        return self.output_format is OutputFormat.JSON
+
+    def show_many(self, items: Iterable[ItemT], columns: Sequence[Column[ItemT]]) -> None:
+        """Print a list: a JSON array, or a table with a line for each."""
+        if self.is_json:
+            self.show_json([message_fields(item) for item in items])
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            # Names are what people copy: they are never shortened.
+            table.add_column(
+                column.title,
+                justify="right" if column.is_number else "left",
+                no_wrap=column is columns[0],
+                overflow="fold",
+            )
+        for item in items:
+            table.add_row(*(Text(column.text(item)) for column in columns))
+        Console().print(table)
+
+    def show_one(self, item: ItemT, columns: Sequence[Column[ItemT]]) -> None:
+        """Print one thing: a JSON object, or a line for each of its columns."""
+        if self.is_json:
+            self.show_json(message_fields(item))
+            return
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for column in columns:
+            text = column.text(item)
+            if text:
+                table.add_row(column.title, Text(text))
+        Console().print(table)
+
+    def show_json(self, value: object) -> None:
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+    def show_json_line(self, value: object) -> None:
+        click.echo(json.dumps(value, ensure_ascii=False))
+
+    def tell(self, sentence: str) -> None:
+        """Say something to people only; it never mixes with results."""
+        click.echo(sentence, err=True)
+
+
+def message_fields(message: Message) -> Mapping[str, object]:
+    """Write a message as JSON has it: every field there, 64-bit numbers as text."""
+    return MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def enum_word(name: str, prefix: str) -> str:
+    """Write an enum's value for people: without its prefix, empty when it says nothing."""
+    word = name.removeprefix(f"{prefix}_")
+    return "" if word == "UNSPECIFIED" else word
+
+
+def moment_text(moment: Timestamp) -> str:
+    """Write a moment in the reader's own time zone; empty when unset."""
+    if moment.seconds == 0:
+        return ""
+    return moment.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def joules_text(millijoules: int) -> str:
+    """Write energy in joules."""
+    return f"{millijoules / 1000:,.1f} J"
