@@ -1,20 +1,25 @@
 """What the demo leaves and shows: summary.json and two tables."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from metering.energy_store import HourReconciliation
+from services.standalone.demo import shop
 from services.standalone.demo.checks import TenantResult
 from services.standalone.demo.drawn_image import DrawnImage
 
 _NANOS_PER_UNIT = 1_000_000_000
 _MILLIJOULES_PER_JOULE = 1000
-_PROMPT_LENGTH_MAX = 44
+_PROMPT_LENGTH_MIN = 12
+# The table without the prompts, at most.
+_OTHER_COLUMNS_WIDTH = 78
 
 
 def write_summary(
@@ -43,23 +48,26 @@ def write_summary(
 
 def show_images(console: Console, results: Sequence[TenantResult]) -> None:
     """Print every image with seconds, joules and price, and each studio's sum."""
-    table = Table(title="What was drawn, and what it cost")
+    table = _table("What was drawn, and what it cost")
     for heading in ("studio", "image"):
-        table.add_column(heading)
-    for heading in ("seed", "seconds", "joules"):
-        table.add_column(heading, justify="right")
-    table.add_column("source")
-    table.add_column("price", justify="right")
+        table.add_column(heading, no_wrap=True)
+    # A seed has up to 20 digits; where the terminal is narrow it gives way, summary.json has it all.
+    table.add_column("seed", justify="right", overflow="ellipsis")
+    for heading in ("seconds", "joules"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("source", no_wrap=True)
+    table.add_column(f"price {shop.CURRENCY}", justify="right", no_wrap=True)
+    prompt_length = max(_PROMPT_LENGTH_MIN, console.width - _OTHER_COLUMNS_WIDTH)
     for result in results:
         for image in result.images:
             table.add_row(
                 image.tenant,
-                image.prompt[:_PROMPT_LENGTH_MAX],
+                textwrap.shorten(image.prompt, prompt_length, placeholder="…"),
                 str(image.seed),
                 f"{image.seconds:.2f}",
                 joules(image.energy_millijoules),
                 image.energy_source,
-                money(image.price_nanos, image.currency),
+                money(image.price_nanos),
             )
         _add_sum(table, result)
     console.print(table)
@@ -67,11 +75,11 @@ def show_images(console: Console, results: Sequence[TenantResult]) -> None:
 
 def show_energy(console: Console, energy: Sequence[HourReconciliation]) -> None:
     """Print where each device's joules went; the residual is what nobody was booked for."""
-    table = Table(title="Where the joules went")
-    table.add_column("device")
-    table.add_column("source")
+    table = _table("Where the joules went")
+    for heading in ("device", "source"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("counter", "images", "overhead", "idle", "load", "unknown", "residual"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for hour in energy:
         table.add_row(
             hour.gpu_id,
@@ -82,15 +90,25 @@ def show_energy(console: Console, energy: Sequence[HourReconciliation]) -> None:
             joules(hour.idle_millijoules),
             joules(hour.load_millijoules),
             joules(hour.unknown_millijoules),
-            f"{hour.residual_millijoules} mJ",
+            joules(hour.residual_millijoules),
         )
     console.print(table)
 
 
-def money(nanos: int, currency: str) -> str:
-    """Write an amount exactly, to the last nano that is not zero."""
-    amount = (Decimal(nanos) / _NANOS_PER_UNIT).normalize()
-    return f"{amount:f} {currency}"
+def _table(title: str) -> Table:
+    """Make a table that fits a terminal of 80 columns."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+
+
+def money(nanos: int) -> str:
+    """Write an amount exactly, to the last nano."""
+    return f"{Decimal(nanos) / _NANOS_PER_UNIT:.9f}"
 
 
 def joules(millijoules: int) -> str:
@@ -107,7 +125,7 @@ def _add_sum(table: Table, result: TenantResult) -> None:
         f"{sum(image.seconds for image in images):.2f}",
         joules(sum(image.energy_millijoules for image in images)),
         "",
-        money(result.price_nanos, images[0].currency if images else ""),
+        money(result.price_nanos),
         style="bold",
         end_section=True,
     )

@@ -16,6 +16,7 @@ from services.standalone.settings import REPOSITORY, Settings
 from services.standalone.terminal import Terminal
 
 _DEVICES = 2
+_LOG_COLUMNS = 110
 
 
 def run_demo(settings: Settings, terminal: Terminal, *, output: Path, csv_path: Path) -> None:
@@ -28,7 +29,7 @@ def run_demo(settings: Settings, terminal: Terminal, *, output: Path, csv_path: 
         raise DemoFailedError(f"there is no campaign at {csv_path}")
     data = DataDirectory(settings.data_directory)
     _remove_earlier(data)
-    console = Console(highlight=False)
+    console = _console()
     console.print("Starting PostgreSQL, two studios' brokers and workers, and all between ...")
     with running_installation(settings, terminal) as running:
         if draws_with_random_weights(running.installation):
@@ -53,6 +54,14 @@ def demo_settings(settings: Settings, *, cores: int) -> Settings:
             "threads_per_worker": max(1, cores // _DEVICES),
         }
     )
+
+
+def _console() -> Console:
+    """Return the terminal; a log has no width of its own, and tables need some."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _LOG_COLUMNS
+    return console
 
 
 def _remove_earlier(data: DataDirectory) -> None:

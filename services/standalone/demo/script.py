@@ -139,7 +139,7 @@ def _check(stage: Stage, results: Sequence[TenantResult], books: Books) -> None:
     for result in results:
         stage.console.print(
             f"[green]✓[/green] {result.tenant_id}: {len(result.images)} prices = captures = "
-            f"invoice before tax = {money(result.price_nanos, shop.CURRENCY)}"
+            f"invoice before tax = {money(result.price_nanos)} {shop.CURRENCY}"
         )
     stage.console.print("[green]✓[/green] every joule of the counters is booked: residual 0 mJ")
 
