@@ -97,7 +97,7 @@ check-imports: $(STAMP)
 
 .PHONY: check-types
 check-types: $(STAMP)
-	$(BIN)/basedpyright
+	$(BIN)/basedpyright --project pyproject.toml
 
 # ---------------------------------------------------------------- the rest
 
