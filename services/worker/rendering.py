@@ -100,7 +100,11 @@ class Renderer:
                     previews=work.previews,
                 ).result()
         except ImageCancelledError as error:
-            self._send(self._cancelled(held, began_step=error.began_step))
+            result = self._cancelled(held, began_step=error.began_step)
+            if result is None:
+                self._in_flight.remove(held.key)
+            else:
+                self._send(result)
         except ImageFailedError as error:
             self._send(
                 Result(
@@ -128,6 +132,7 @@ class Renderer:
             self._hasten_heartbeat()
 
     def _cancelled(self, held: HeldAttempt, *, began_step: bool) -> Result | None:
+        """What the recorder is told; nothing of an attempt that is not ours any more."""
         match self._in_flight.cancel_reason(held.key):
             case CancelReason.WISHED:
                 return Result(held=held, outcome=Outcome.CANCELLED, began_step=began_step)
@@ -136,7 +141,7 @@ class Renderer:
             case _:
                 return Result(held=held, outcome=Outcome.HANDED_BACK, began_step=began_step)
 
-    def _send(self, result: Result | None) -> None:
+    def _send(self, result: Result) -> None:
         self._finishers.submit(self._finish_and_forget, result)
 
     def _encode_and_finish(self, work: ClaimedWork, drawn: Drawn) -> None:
@@ -166,10 +171,8 @@ class Renderer:
             )
         self._finish_and_forget(result)
 
-    def _finish_and_forget(self, result: Result | None) -> None:
+    def _finish_and_forget(self, result: Result) -> None:
         """Tell the recorder until it answers; a picture is never drawn twice for want of trying."""
-        if result is None:
-            return
         try:
             while not self._is_over(result.held):
                 try:
