@@ -83,7 +83,7 @@ Row = Mapping[str, str]
 def _csv_rows(text: str, faults: list[CampaignFault]) -> Iterator[tuple[int, Row]]:
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = [name.strip() for name in next(reader, list[str]())]
         if _header_is_wrong(header, faults):
             return
         for cells in reader:
@@ -102,7 +102,7 @@ def _csv_rows(text: str, faults: list[CampaignFault]) -> Iterator[tuple[int, Row
 
 def _header_is_wrong(header: Sequence[str], faults: list[CampaignFault]) -> bool:
     before = len(faults)
-    for column in header:
+    for column in dict.fromkeys(header):
         if not _is_known(column):
             faults.append(_unknown_column(1, column))
         elif header.count(column) > 1:
@@ -228,10 +228,8 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         ValueError: it is none.
     """
-    width, times, height = text.lower().replace("×", "x").partition("x")
+    width, _, height = text.lower().replace("×", "x").partition("x")
     try:
-        if not times:
-            raise ValueError
         return whole_number(width.strip()), whole_number(height.strip())
     except ValueError:
         raise ValueError(f"{text!r} is not a size such as 512x768") from None

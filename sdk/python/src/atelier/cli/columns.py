@@ -16,10 +16,12 @@ from atelier.v1.tenant_service_pb2 import Tenant, TenantState
 
 
 def job_state_word(job: Job) -> str:
+    """Write a job's state for people."""
     return enum_word(JobState.Name(job.state), "JOB_STATE")
 
 
 def image_state_word(image: Image) -> str:
+    """Write an image's state for people."""
     return enum_word(ImageState.Name(image.state), "IMAGE_STATE")
 
 

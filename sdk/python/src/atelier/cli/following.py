@@ -1,10 +1,11 @@
 """A job followed to its end: progress on the standard error, pictures into a folder."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -87,7 +88,7 @@ class _Downloads:
 
 
 @contextmanager
-def _downloads(client: Client, folder: Path | None) -> Iterator[_Downloads]:
+def _downloads(client: Client, folder: Path | None) -> Generator[_Downloads]:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=_DOWNLOADS_AT_A_TIME) as pool:
@@ -111,7 +112,7 @@ class _JobBars:
         self._job_bar = self._progress.add_task(_job_label(job), total=job.image_count)
         self._image_bars: dict[str, TaskID] = {}
 
-    def __enter__(self) -> "_JobBars":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

@@ -16,7 +16,7 @@ from atelier.cli.login_command import completion, login
 from atelier.cli.model_commands import balance, models
 from atelier.cli.session import Session, common_options
 from atelier.cli.usage_commands import usage
-from atelier.errors import AtelierError, CallError
+from atelier.errors import AtelierError, CallError, ConfigurationError
 
 EXIT_USAGE = 2
 EXIT_REFUSED = 3
@@ -67,25 +67,24 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     try:
-        code = atelier.main(args=arguments, prog_name="atelier", standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        return EXIT_USAGE
+        code: object = atelier.main(args=arguments, prog_name="atelier", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
-        return error.exit_code
-    except AtelierError as error:
-        click.echo(f"atelier: {error}", err=True)
-        if isinstance(error, CallError):
-            _tell_violations(error)
-        return EXIT_REFUSED
-    except (BrokenPipeError, OSError) as error:
-        click.echo(f"atelier: {error}", err=True)
         return EXIT_USAGE
+    except (AtelierError, OSError) as error:
+        click.echo(f"atelier: {error}", err=True)
+        return _exit_code_of(error)
     return code if isinstance(code, int) else 0
+
+
+def _exit_code_of(error: AtelierError | OSError) -> int:
+    if isinstance(error, CallError):
+        _tell_violations(error)
+    refused = isinstance(error, AtelierError) and not isinstance(error, ConfigurationError)
+    return EXIT_REFUSED if refused else EXIT_USAGE
 
 
 def _tell_violations(error: CallError) -> None:

@@ -6,7 +6,7 @@ The options may stand before the command or behind it; behind it they count more
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, cast
 
 import click
 
@@ -69,18 +69,20 @@ def in_session(command: Callable[Concatenate[Session, P], None]) -> Callable[...
 
     @common_options
     @functools.wraps(command)
-    def run(
-        *args: P.args,
-        address: str | None,
-        api_key: str | None,
-        tenant: str | None,
-        output_format: str | None,
-        **kwargs: P.kwargs,
-    ) -> None:
+    def run(*args: object, **kwargs: object) -> None:
         given = Session(
-            address=address, api_key=api_key, tenant=tenant, output_format=output_format
+            address=_taken(kwargs, "address"),
+            api_key=_taken(kwargs, "api_key"),
+            tenant=_taken(kwargs, "tenant"),
+            output_format=_taken(kwargs, "output_format"),
         )
         before = click.get_current_context().find_object(Session) or Session()
-        command(before.overridden_by(given), *args, **kwargs)
+        # click passes what the options of this very command declare.
+        cast("Callable[..., None]", command)(before.overridden_by(given), *args, **kwargs)
 
     return run
+
+
+def _taken(options: dict[str, object], name: str) -> str | None:
+    value = options.pop(name)
+    return str(value) if value is not None else None

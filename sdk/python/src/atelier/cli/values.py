@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -13,7 +13,7 @@ from atelier.money import to_nanos
 ValueT = TypeVar("ValueT")
 
 
-class ReadBy(click.ParamType, Generic[ValueT]):
+class ReadBy(click.ParamType[ValueT]):
     """An option's value that a function reads; its ValueError is a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], ValueT]) -> None:
