@@ -42,7 +42,7 @@ def main() -> None:
 
 def _demo(arguments: argparse.Namespace, terminal: Terminal) -> None:
     run_demo(
-        demo_settings(Settings(), cores=len(os.sched_getaffinity(0))),
+        demo_settings(_settings(arguments), cores=len(os.sched_getaffinity(0))),
         terminal,
         output=arguments.output,
         csv_path=arguments.campaign,
@@ -56,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--data-directory", type=Path, help="what survives (default: .atelier)")
     up.add_argument("--port", type=int, help="of the gateway (default: 7431; 0: any free one)")
     demo = commands.add_parser("demo", help="draw and bill the batches of two studios, then stop")
+    demo.add_argument(
+        "--data-directory",
+        type=Path,
+        default=REPOSITORY / ".atelier" / "demo",
+        help="emptied first (default: .atelier/demo)",
+    )
     demo.add_argument("--output", type=Path, default=Path("demo-output"), help="for the pictures")
     campaign = REPOSITORY / "examples" / "campaign.csv"
     demo.add_argument("--campaign", type=Path, default=campaign, help="CSV with a prompt per line")

@@ -51,7 +51,7 @@ def show_images(console: Console, results: Sequence[TenantResult]) -> None:
     table = _table("What was drawn, and what it cost")
     for heading in ("studio", "image"):
         table.add_column(heading, no_wrap=True)
-    # A seed has up to 20 digits; where the terminal is narrow it gives way, summary.json has it all.
+    # Up to 20 digits; where the terminal is narrow they give way, and summary.json has them all.
     table.add_column("seed", justify="right", overflow="ellipsis")
     for heading in ("seconds", "joules"):
         table.add_column(heading, justify="right", no_wrap=True)

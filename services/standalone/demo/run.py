@@ -12,7 +12,7 @@ from services.standalone.directories import DataDirectory
 from services.standalone.first_start import draws_with_random_weights
 from services.standalone.installation import RunningInstallation, running_installation
 from services.standalone.instance_lock import instance_lock
-from services.standalone.settings import REPOSITORY, Settings
+from services.standalone.settings import Settings
 from services.standalone.terminal import Terminal
 
 _DEVICES = 2
@@ -45,10 +45,9 @@ def run_demo(settings: Settings, terminal: Terminal, *, output: Path, csv_path: 
 
 
 def demo_settings(settings: Settings, *, cores: int) -> Settings:
-    """Return the demo's settings: its own data, any port, the cores shared by the two workers."""
+    """Return the demo's settings: any port, and the cores shared by the two workers."""
     return settings.model_copy(
         update={
-            "data_directory": REPOSITORY / ".atelier" / "demo",
             "port": 0,
             "cpu_device_count": _DEVICES,
             "threads_per_worker": max(1, cores // _DEVICES),

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: made, stopped, killed, started again."""
 
 import os
+import shutil
 import signal
 from collections.abc import Generator
 from pathlib import Path
@@ -110,6 +111,24 @@ def test_it_checks_its_pages_wants_passwords_and_listens_on_no_port(
 def test_a_server_that_cannot_start_shows_the_end_of_its_log(installation: Installation) -> None:
     with pytest.raises(PostgresStartError, match="no_such_setting"):
         installation.start(settings={"no_such_setting": "1"})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the server to another user")
+def test_below_a_folder_that_is_closed_to_the_servers_user_the_data_lie_elsewhere(
+    installation: Installation,
+) -> None:
+    (installation.directory / "data").mkdir(mode=0o700)
+    first = installation.start()
+    write(first)
+    first.stop()
+
+    second = installation.start()
+
+    link = installation.directory / "data" / "postgres"
+    assert kept(second) == (7,)
+    assert link.is_symlink()
+    second.stop()
+    shutil.rmtree(link.resolve())
 
 
 def test_an_interrupted_initdb_is_begun_again(installation: Installation) -> None:
