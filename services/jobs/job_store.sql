@@ -21,8 +21,9 @@ FROM unnest(%(image_ids)s::text[], %(transfer_ids)s::bigint[]) AS hold (image_id
 WHERE images.image_id = hold.image_id;
 
 -- name: count_queued_images
-SELECT count(*) FROM images
-WHERE tenant_id = %(tenant_id)s AND state = 'QUEUED';
+SELECT coalesce(sum(queued_count), 0)::bigint
+FROM jobs
+WHERE tenant_id = %(tenant_id)s AND queued_count > 0;
 
 -- name: get_job
 SELECT tenant_id, job_id, state, display_name, tier, project, labels, key_id, price_id, currency, hold_nanos,
