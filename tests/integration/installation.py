@@ -23,6 +23,7 @@ from metering.invariants import check_invariants
 from metering.price_book import insert_price_version
 from metering.price_document import Component, PriceComponent, PriceDocument, Tier
 from services.jobs import job_store
+from services.jobs.cancellation import cancel_job
 from services.jobs.image_states import TERMINAL_JOB_STATES, ImageState
 from services.jobs.records import Image, ImageSpec, Job, NewImage, NewJob
 from tenants.ids import ImageId, JobId, KeyId, PriceId, TenantId
@@ -80,6 +81,10 @@ class Studio:
                     ),
                 ),
             )
+
+    async def cancel(self, job: Job) -> None:
+        async with await self._connect() as conn:
+            assert await cancel_job(conn, job.job_id)
 
     async def job(self, job: Job) -> Job:
         async with await self._connect() as conn:
