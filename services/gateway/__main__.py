@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -39,7 +38,7 @@ from services.gateway.job_wakeups import JobWakeups
 from services.gateway.job_watch import JobWatch
 from services.gateway.key_directory import StoredKeyDirectory
 from services.gateway.model_service import ModelService
-from services.gateway.orders import JobOrders, cancel_unattended
+from services.gateway.orders import JobOrders
 from services.gateway.page_tokens import PageTokens
 from services.gateway.pictures import PictureReader
 from services.gateway.recorder_client import RecorderClient, open_recorder_client
@@ -197,11 +196,7 @@ def _join(
         drain=drain,
         keep_alive_seconds=settings.keep_alive_seconds,
     )
-    attendance = Attendance(
-        cancel=partial(cancel_unattended, pool),
-        drain=drain,
-        grace_seconds=settings.unattended_seconds,
-    )
+    attendance = Attendance(pool, period_seconds=settings.attendance_seconds)
     servicers = Servicers(
         jobs=JobService(
             pool=pool,

@@ -1,67 +1,55 @@
-"""Whether anybody listens to an interactive drawing; one that nobody waits for is cancelled.
+"""That somebody listens to an interactive drawing, noted where every replica and the housekeeper look.
 
-Each replica knows its own listeners only: one who comes back to another replica within the grace
-time finds the drawing cancelled by the first. Clients come back to the same address, and a replica
-that drains cancels nothing.
+While a stream lives its time is renewed; the housekeeper cancels what nobody has attended for ten
+seconds. So a client may come back to any replica, and one that was killed leaves nothing running.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import structlog
 
-from services.gateway.draining import Drain
+from database.pool import UNREACHABLE_ERRORS, Pool, tenant_transaction
 from services.gateway.scopes import JobName
+from services.jobs.attendance_store import attend
 
 log = structlog.get_logger()
 
 
 class Attendance:
-    """Counts listeners and lets go of what is left alone for ``grace_seconds``."""
+    """Renews the time of what is listened to, every ``period_seconds``."""
 
-    def __init__(
-        self,
-        *,
-        cancel: Callable[[JobName], Awaitable[None]],
-        drain: Drain,
-        grace_seconds: float,
-    ) -> None:
-        self._cancel = cancel
-        self._drain = drain
-        self._grace_seconds = grace_seconds
-        self._listeners: Counter[JobName] = Counter()
-        self._waiting: set[asyncio.Task[None]] = set()
+    def __init__(self, pool: Pool, *, period_seconds: float) -> None:
+        self._pool = pool
+        self._period_seconds = period_seconds
+        self._last_notes: set[asyncio.Task[None]] = set()
 
-    @contextmanager
-    def attended(self, job: JobName) -> Generator[None]:
-        """Count a listener for as long as the block runs."""
-        self._listeners[job] += 1
+    @asynccontextmanager
+    async def attended(self, job: JobName) -> AsyncGenerator[None]:
+        """Note a listener for as long as the block runs; the grace time begins at its end."""
+        renewing = asyncio.create_task(self._keep_noting(job))
         try:
             yield
         finally:
-            self._listeners[job] -= 1
-            if not self._listeners[job]:
-                del self._listeners[job]
-                self._let_go_later(job)
-
-    def _let_go_later(self, job: JobName) -> None:
-        task = asyncio.create_task(self._let_go_unless_somebody_comes(job))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
-
-    async def _let_go_unless_somebody_comes(self, job: JobName) -> None:
-        await asyncio.sleep(self._grace_seconds)
-        if job in self._listeners or self._drain.begun:
-            return
-        try:
-            await self._cancel(job)
-        except Exception as error:  # noqa: BLE001 - the drawing goes on; nobody is there to be told
-            log.warning("unattended drawing goes on", error=type(error).__qualname__)
+            renewing.cancel()
+            # The stream's own task may be cancelled: the last note needs one of its own.
+            last_note = asyncio.create_task(self._note(job))
+            self._last_notes.add(last_note)
+            last_note.add_done_callback(self._last_notes.discard)
 
     async def finish(self) -> None:
-        """Forget what waits: the next replica begins to count anew."""
-        for task in self._waiting:
-            task.cancel()
-        await asyncio.gather(*self._waiting, return_exceptions=True)
+        """Wait for the last notes, so that those who were sent away have time to come back."""
+        await asyncio.gather(*self._last_notes)
+
+    async def _keep_noting(self, job: JobName) -> None:
+        while True:
+            await self._note(job)
+            await asyncio.sleep(self._period_seconds)
+
+    async def _note(self, job: JobName) -> None:
+        try:
+            async with tenant_transaction(self._pool, job.tenant_id) as conn:
+                await attend(conn, tenant_id=job.tenant_id, job_id=job.job_id)
+        except UNREACHABLE_ERRORS as error:
+            log.warning("attendance_not_noted", reason=type(error).__qualname__)

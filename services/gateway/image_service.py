@@ -58,7 +58,7 @@ class ImageService(image_service_pb2_grpc.ImageServiceServicer):
             lambda conn: self._wish(conn, request, caller),
         )
         name = named_job(caller, job.name)
-        with self._attendance.attended(name):
+        async with self._attendance.attended(name):
             image = await self._image(name)
             yield image_service_pb2.GenerateImageResponse(image=image_message(image))
             news = self._watch.follow(name, resume_token="", previews=request.previews)

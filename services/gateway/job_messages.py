@@ -9,13 +9,16 @@ from metering.rating import RatedLine
 from metering.usage_records import Receipt, UsageOutcome, UsageRecord
 from services.gateway import resource_names
 from services.gateway.conversions import enum_number, to_money, to_timestamp
+from services.gateway.finish_forecast import NOTHING_KNOWN, Forecast
 from services.jobs.image_states import ImageState
 from services.jobs.records import Image, ImageProgress, ImageSpec, Job, Picture
 
 _WITH_FAILURE: Final = frozenset({ImageState.FAILED, ImageState.BLOCKED})
 
 
-def job_message(job: Job, *, price_nanos: int) -> job_service_pb2.Job:
+def job_message(
+    job: Job, *, price_nanos: int, expected: Forecast = NOTHING_KNOWN
+) -> job_service_pb2.Job:
     """Write a job; ``price_nanos`` is what its images cost so far."""
     return job_service_pb2.Job(
         name=resource_names.JOB.write(job.tenant_id, job.job_id),
@@ -36,6 +39,8 @@ def job_message(job: Job, *, price_nanos: int) -> job_service_pb2.Job:
         failed_count=job.failed_count,
         blocked_count=job.blocked_count,
         cancelled_count=job.cancelled_count,
+        queue_position=expected.queue_position,
+        estimated_finish_time=to_timestamp(expected.finish_time),
         hold=to_money(job.hold_nanos, job.currency),
         price=to_money(price_nanos, job.currency),
         price_version=resource_names.PRICE_VERSION.write(job.price_id),

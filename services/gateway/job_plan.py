@@ -29,6 +29,11 @@ class PlannedImage:
     labels: Mapping[str, str]
     client_ref: str | None
 
+    @property
+    def pixel_steps(self) -> int:
+        """Its work, as far as it can be told beforehand."""
+        return self.spec.width * self.spec.height * self.spec.num_inference_steps
+
 
 def draw_seed() -> int:
     """Draw a seed for an image whose spec names none."""

@@ -20,13 +20,13 @@ from services.gateway.acceptance import (
 from services.gateway.callers import Caller, current_caller
 from services.gateway.conversions import enum_text, to_datetime, to_money
 from services.gateway.errors import invalid_state, not_found
-from services.gateway.job_messages import image_message, job_message
+from services.gateway.finish_forecast import forecast_of_new, read_backlog
+from services.gateway.job_messages import image_message
 from services.gateway.job_plan import draw_seed
-from services.gateway.job_prices import prices_of_jobs
 from services.gateway.job_watch import JobWatch
 from services.gateway.job_wishes import wish_of_job, wish_of_retry
 from services.gateway.once import once_key
-from services.gateway.orders import JobOrders, find_job, read_job_message
+from services.gateway.orders import JobOrders, find_job, job_messages, read_job_message
 from services.gateway.page_tokens import PageTokens, Position
 from services.gateway.pages import PageRequest
 from services.gateway.pictures import PictureReader
@@ -91,13 +91,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         async with tenant_transaction(self._pool, tenant_id) as conn:
             jobs = await _listed_jobs(conn, tenant_id, request.filter, pages)
             page = pages.page(jobs, position=_job_position)
-            prices = await prices_of_jobs(
-                conn, tenant_id=tenant_id, job_ids=[job.job_id for job in page.rows]
-            )
-        return job_service_pb2.ListJobsResponse(
-            jobs=[job_message(job, price_nanos=prices.get(job.job_id, 0)) for job in page.rows],
-            next_page_token=page.next_page_token,
-        )
+            messages = await job_messages(conn, tenant_id, page.rows)
+        return job_service_pb2.ListJobsResponse(jobs=messages, next_page_token=page.next_page_token)
 
     async def CancelJob(
         self, request: job_service_pb2.CancelJobRequest, context: _Context
@@ -171,12 +166,22 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             tenant = await tenant_of_caller(conn, caller)
             quoted = await quote(conn, tenant, wish, now=self._now())
             await check_balance(conn, tenant, quoted.total_nanos)
+            expected = forecast_of_new(
+                await read_backlog(conn, tenant.tenant_id),
+                tier=wish.tier,
+                image_count=len(wish.images),
+                pixel_steps=wish.images[0].pixel_steps,
+                now=self._now(),
+            )
         answer = job_service_pb2.Job()
         answer.CopyFrom(request.job)
         answer.ClearField("specs")
         answer.project = wish.project
         answer.image_count = len(wish.images)
         answer.hold.CopyFrom(to_money(quoted.total_nanos, quoted.price.currency))
+        answer.queue_position = expected.queue_position
+        if expected.finish_time is not None:
+            answer.estimated_finish_time.FromDatetime(expected.finish_time)
         answer.price_version = resource_names.PRICE_VERSION.write(quoted.price.price_id)
         return answer
 

@@ -16,9 +16,9 @@ from metering.usage_records import Receipt, get_receipts
 from services.gateway import resource_names
 from services.gateway.draining import Drain
 from services.gateway.errors import not_found
-from services.gateway.job_messages import image_message_at, job_message, named_progress_message
-from services.gateway.job_prices import prices_of_jobs
+from services.gateway.job_messages import image_message_at, named_progress_message
 from services.gateway.job_wakeups import JobWakeups
+from services.gateway.orders import job_messages
 from services.gateway.page_tokens import PageTokens
 from services.gateway.scopes import JobName
 from services.jobs import job_store
@@ -97,10 +97,9 @@ class JobWatch:
     def _responses(
         self, look: "_Look", sent: "_Sent", *, previews: bool
     ) -> Iterator[job_service_pb2.WatchJobResponse]:
-        job = job_message(look.job, price_nanos=look.price_nanos)
         if sent.job is None:
-            sent.job = job
-            yield job_service_pb2.WatchJobResponse(job=job)
+            sent.job = look.job
+            yield job_service_pb2.WatchJobResponse(job=look.message)
         for event in look.events:
             sent.event_number = event.event_number
             if event.image_id in look.images and event.image_state is not None:
@@ -110,9 +109,9 @@ class JobWatch:
             yield job_service_pb2.WatchJobResponse(
                 progress=_progress_message(look.job, progress, previews=previews)
             )
-        if look.caught_up and job != sent.job:
-            sent.job = job
-            yield job_service_pb2.WatchJobResponse(job=job)
+        if look.caught_up and look.job != sent.job:
+            sent.job = look.job
+            yield job_service_pb2.WatchJobResponse(job=look.message)
         if time.monotonic() - sent.sent_seconds >= self._keep_alive_seconds:
             yield job_service_pb2.WatchJobResponse(keep_alive=job_service_pb2.KeepAlive())
 
@@ -122,7 +121,7 @@ class _Sent:
     """How far one stream is."""
 
     event_number: int
-    job: job_service_pb2.Job | None = None
+    job: Job | None = None
     progress_time: datetime | None = None
     sent_seconds: float = field(default_factory=time.monotonic)
 
@@ -132,7 +131,8 @@ class _Look:
     """What one look at the database found."""
 
     job: Job
-    price_nanos: int
+    # Empty when the job is as it was last sent.
+    message: job_service_pb2.Job
     events: list[JobEvent]
     images: dict[ImageId, Image]
     receipts: dict[ImageId, Receipt]
@@ -173,17 +173,23 @@ async def _looked(conn: Connection, job: Job, events: list[JobEvent], sent: _Sen
         image_ids=image_ids,
     )
     ended = [image.image_id for image in images if image.state is ImageState.SUCCEEDED]
-    prices = await prices_of_jobs(conn, tenant_id=job.tenant_id, job_ids=[job.job_id])
     last_event_number = events[-1].event_number if events else sent.event_number
     return _Look(
         job=job,
-        price_nanos=prices.get(job.job_id, 0),
+        message=await _message(conn, job, sent),
         events=events,
         images={image.image_id: image for image in images},
         receipts=await get_receipts(conn, tenant_id=job.tenant_id, image_ids=ended),
         progress=await _progress(conn, job, sent),
         caught_up=last_event_number >= job.last_event_number,
     )
+
+
+async def _message(conn: Connection, job: Job, sent: _Sent) -> job_service_pb2.Job:
+    """Write the job when it will be sent; price and forecast cost several questions."""
+    if job == sent.job:
+        return job_service_pb2.Job()
+    return (await job_messages(conn, job.tenant_id, [job]))[0]
 
 
 async def _progress(conn: Connection, job: Job, sent: _Sent) -> list[ImageProgress]:

@@ -1,7 +1,6 @@
 """Ordering images: a job is accepted once, and its tokens follow the commit."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from atelier.v1 import job_service_pb2
@@ -16,15 +15,16 @@ from services.gateway.acceptance import (
 )
 from services.gateway.callers import Caller
 from services.gateway.errors import not_found
+from services.gateway.finish_forecast import NOTHING_KNOWN, forecasts
 from services.gateway.job_messages import job_message
 from services.gateway.job_prices import prices_of_jobs
 from services.gateway.once import OnceKey
 from services.gateway.scopes import JobName, named_job
 from services.gateway.token_dispatch import TokenDispatch
-from services.jobs import cancellation, job_store
-from services.jobs.errors import InvalidTransitionError
+from services.jobs import job_store
 from services.jobs.records import Job
 from services.jobs.requests import claim_request, complete_request
+from tenants.ids import TenantId
 
 
 class JobOrders:
@@ -56,11 +56,12 @@ class JobOrders:
                     return await read_job_message(conn, named_job(caller, made))
                 wish = await read_wish(conn)
                 job = await self._accept(conn, once, wish, caller)
+                (answer,) = await job_messages(conn, caller.tenant_id, [job])
         except InsufficientBalanceError as error:
             await self._explain_balance(caller, error)
             raise
         self._dispatch.publish_soon(caller.tenant_id, tokens_of(wish))
-        return job_message(job, price_nanos=0)
+        return answer
 
     async def _accept(self, conn: Connection, once: OnceKey, wish: Wish, caller: Caller) -> Job:
         tenant = await tenant_of_caller(conn, caller)
@@ -94,12 +95,20 @@ async def read_job_message(conn: Connection, name: JobName) -> job_service_pb2.J
     job = await find_job(conn, name)
     if job is None:
         raise not_found(name.text)
-    prices = await prices_of_jobs(conn, tenant_id=name.tenant_id, job_ids=[name.job_id])
-    return job_message(job, price_nanos=prices.get(name.job_id, 0))
+    return (await job_messages(conn, name.tenant_id, [job]))[0]
 
 
-async def cancel_unattended(pool: Pool, name: JobName) -> None:
-    """Cancel a job that nobody waits for any more; one that has ended stays as it is."""
-    with suppress(InvalidTransitionError):
-        async with tenant_transaction(pool, name.tenant_id) as conn:
-            await cancellation.cancel_job(conn, name.job_id)
+async def job_messages(
+    conn: Connection, tenant_id: TenantId, jobs: Sequence[Job]
+) -> list[job_service_pb2.Job]:
+    """Write jobs of a tenant with what they cost so far and what lies before them."""
+    prices = await prices_of_jobs(conn, tenant_id=tenant_id, job_ids=[job.job_id for job in jobs])
+    expected = await forecasts(conn, tenant_id, jobs)
+    return [
+        job_message(
+            job,
+            price_nanos=prices.get(job.job_id, 0),
+            expected=expected.get(job.job_id, NOTHING_KNOWN),
+        )
+        for job in jobs
+    ]

@@ -51,8 +51,9 @@ class Settings(KeySettings):
     request_bytes_max: int = Field(default=32 * 1024 * 1024, ge=64 * 1024)
     unary_deadline_seconds: float = Field(default=30.0, gt=0)
     keep_alive_seconds: float = Field(default=10.0, gt=0, le=15.0)
-    # An interactive drawing that nobody listens to is cancelled after it.
-    unattended_seconds: float = Field(default=10.0, gt=0)
+    # How often a listener of GenerateImage is noted; the housekeeper cancels after ten seconds
+    # without a note.
+    attendance_seconds: float = Field(default=2.0, gt=0, le=3.0)
     # Revocation must be seen within a second on every replica.
     key_cache_seconds: float = Field(default=0.5, ge=0, lt=1.0)
     drain_seconds: float = Field(default=20.0, ge=0)

@@ -242,6 +242,30 @@ async def test_an_image_carries_its_receipt(acme: Studio, drawer: Drawer) -> Non
     assert (image.file.width, image.file.height) == (128, 128)
 
 
+async def test_a_job_tells_what_is_before_it_and_when_it_will_be_done(
+    acme: Studio, drawer: Drawer
+) -> None:
+    first = await acme.member.jobs.CreateJob(create_job(spec(3)))
+    unknown = first.HasField("estimated_finish_time")
+    await drawer.succeed(await drawer.claim())
+    await acme.member.jobs.CreateJob(create_job(spec(2)))
+    urgent = await acme.member.jobs.CreateJob(create_job(spec(2), tier=image_pb2.TIER_INTERACTIVE))
+    request = create_job(spec(5))
+    request.validate_only = True
+
+    asked = await acme.member.jobs.CreateJob(request)
+    listed = await acme.member.jobs.ListJobs(job_service_pb2.ListJobsRequest(parent="tenants/-"))
+
+    assert not unknown
+    assert (urgent.queue_position, urgent.HasField("estimated_finish_time")) == (0, True)
+    # Two urgent images, then the jobs take turns; the one never served yet goes first.
+    assert [job.queue_position for job in listed.jobs] == [0, 2, 3]
+    assert (asked.name, asked.image_count, asked.queue_position) == ("", 5, 4)
+    assert asked.hold.nanos == 5_000_000
+    assert asked.HasField("estimated_finish_time")
+    assert [image.image_count for image in listed.jobs] == [2, 2, 3]
+
+
 async def test_failed_images_are_retried_as_a_new_job(acme: Studio, drawer: Drawer) -> None:
     job = await acme.member.jobs.CreateJob(create_job(spec(2, seed=5)))
     await drawer.succeed(await drawer.claim())
@@ -254,7 +278,7 @@ async def test_failed_images_are_retried_as_a_new_job(acme: Studio, drawer: Draw
         job_service_pb2.ListImagesRequest(parent=retried.name)
     )
 
-    assert retried == again
+    assert retried.name == again.name
     assert retried.retry_of == job.name
     assert [image.spec.seed for image in images.images] == [6]
 
