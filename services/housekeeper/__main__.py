@@ -13,6 +13,7 @@ from services.housekeeper.invariant_watch import InvariantWatch
 from services.housekeeper.lost_work import LostWork
 from services.housekeeper.missing_tokens import MissingTokens
 from services.housekeeper.settings import Settings
+from services.housekeeper.unattended_jobs import UnattendedJobs
 from services.log import configure_log
 
 log = structlog.get_logger()
@@ -48,11 +49,17 @@ async def _run(settings: Settings) -> None:
 
 def _duties(settings: Settings, pool: Pool) -> list[Duty]:
     lost_work = LostWork(pool, lease_seconds=settings.lease_seconds)
+    unattended_jobs = UnattendedJobs(pool, unattended_seconds=settings.unattended_seconds)
     missing_tokens = MissingTokens(pool, run_directory=settings.run_directory)
     return [
         Duty(name="lost work", period_seconds=settings.sweep_seconds, work=lost_work.sweep),
         Duty(
             name="missing tokens", period_seconds=settings.sweep_seconds, work=missing_tokens.sweep
+        ),
+        Duty(
+            name="unattended jobs",
+            period_seconds=settings.sweep_seconds,
+            work=unattended_jobs.sweep,
         ),
         Duty(
             name="invariants",

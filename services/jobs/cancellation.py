@@ -1,4 +1,4 @@
-"""A tenant cancels a job: what waits ends at once, what runs gets a wish that its worker hears."""
+"""A job is cancelled: what waits ends at once, what runs gets a wish that its worker hears."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from tenants.ids import ImageId, JobId
 _QUERIES: Final = load_queries(__file__)
 
 
-async def cancel_job(conn: AsyncConnection, job_id: JobId) -> bool:
+async def cancel_job(conn: AsyncConnection, job_id: JobId, *, actor: Actor = Actor.GATEWAY) -> bool:
     """Cancel a job; wishing it twice changes nothing.
 
     Returns:
@@ -48,6 +48,6 @@ async def cancel_job(conn: AsyncConnection, job_id: JobId) -> bool:
         for image in moved
     ]
     wished = replace(job, cancel_wish_time=job.cancel_wish_time or datetime.now(UTC))
-    await book_moves(conn, wished, moves, actor=Actor.GATEWAY)
+    await book_moves(conn, wished, moves, actor=actor)
     await release_unfinished(conn, job, moved, outcome=UsageOutcome.CANCELLED)
     return True

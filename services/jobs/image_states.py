@@ -110,7 +110,14 @@ TRANSITIONS: Final = (
         when="the engine gave a reason, the third attempt was lost, or the deadline passed",
     ),
     _line(_S.QUEUED, _S.FAILED, _A.HOUSEKEEPER, hold=_H.VOID, when="deadline passed"),
-    _line(_S.QUEUED, _S.CANCELLED, _A.GATEWAY, hold=_H.VOID, when="cancelled, at once"),
+    _line(
+        _S.QUEUED,
+        _S.CANCELLED,
+        _A.GATEWAY,
+        _A.HOUSEKEEPER,
+        hold=_H.VOID,
+        when="cancelled, at once; by the housekeeper when nobody waits for it any more",
+    ),
     _line(
         _S.RUNNING,
         _S.CANCELLED,
