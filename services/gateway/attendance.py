@@ -1,4 +1,4 @@
-"""That somebody listens to an interactive drawing, noted where every replica and the housekeeper look.
+"""That somebody listens to an interactive drawing, noted where all replicas and others can look.
 
 While a stream lives its time is renewed; the housekeeper cancels what nobody has attended for ten
 seconds. So a client may come back to any replica, and one that was killed leaves nothing running.
