@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from services.engine.library_noise import silence_libraries
 from services.engine.small_model import SmallModelShape, build_small_model, save_small_model
@@ -26,9 +28,14 @@ from services.engine.training.captioned_latents import caption_latents
 from services.engine.training.joint_model import JointModel
 from services.engine.training.joint_training import train_jointly
 from services.engine.training.judge import Judge, load_judge, save_judge, train_judge
-from services.engine.training.picture_set import make_pictures
+from services.engine.training.picture_set import PictureSet, make_pictures, to_unit
 from services.engine.training.sampling import draw_pictures, judge_prompts
-from services.engine.training.vae_training import encode_all, set_scaling, train_vae
+from services.engine.training.vae_training import (
+    encode_all,
+    encode_mean,
+    set_scaling,
+    train_vae,
+)
 from services.engine.training.vocabulary import all_words, combinations, plain_prompt
 
 SHAPE = SmallModelShape(vae_channels=(24, 48, 96, 96), size_max=384)
@@ -117,13 +124,12 @@ def run_first(sizes: Sizes, work: Path, device: torch.device) -> None:
     save_judge(judge, work / "judge.safetensors", result)
     pipeline: Any = build_small_model(sizes.shape, words=all_words())
     pictures = make_training_pictures(sizes, device)
-    train_vae(
-        pipeline.vae, pictures, batch=sizes.vae_batch, seconds=sizes.vae_seconds, work=work
-    )
+    train_vae(pipeline.vae, pictures, batch=sizes.vae_batch, seconds=sizes.vae_seconds, work=work)
     save_file(
         {name: value.contiguous() for name, value in pipeline.vae.state_dict().items()},
         work / "vae.safetensors",
     )
+    show_reconstructions(pipeline.vae, pictures, work / "reconstructions.png")
 
 
 def run_second(
@@ -141,7 +147,7 @@ def run_second(
     latents = encode_all(pipeline.vae, pictures, chunk=64)
     data = caption_latents(pipeline, pictures, latents, seed=SEED)
     del pictures
-    held_out = combinations(held_out=True)[: None if sizes.joint_batch > 8 else 8]  # noqa: PLR2004
+    held_out = combinations(held_out=True)[: None if sizes.joint_batch > 8 else 8]
     model = train_jointly(
         pipeline,
         data,
@@ -160,7 +166,7 @@ def run_second(
     print(f"the checkpoint lies in {output}", flush=True)
 
 
-def make_training_pictures(sizes: Sizes, device: torch.device) -> Any:
+def make_training_pictures(sizes: Sizes, device: torch.device) -> PictureSet:
     """Always the same ones, so that both stages see the same."""
     return make_pictures(
         combinations(held_out=False),
@@ -194,14 +200,22 @@ def take_exam(
 ) -> dict[str, float]:
     """Held-out prompts, several seeds each."""
     subjects = held_out * sizes.exams
-    verdicts = judge_prompts(
-        pipeline, model, judge, subjects, seed=1000, batch=sizes.joint_batch
-    )
+    verdicts = judge_prompts(pipeline, model, judge, subjects, seed=1000, batch=sizes.joint_batch)
     result = verdicts.summary() | {"pictures": float(len(subjects))}
     print(f"held-out prompts: {result}", flush=True)
-    wrong = [s for s, right in zip(subjects, verdicts.everything.tolist(), strict=True) if not right]
+    wrong = [
+        s for s, right in zip(subjects, verdicts.everything.tolist(), strict=True) if not right
+    ]
     print(f"wrong ones: {sorted(set(wrong))}", flush=True)
     return result
+
+
+@torch.no_grad()
+def show_reconstructions(vae: AutoencoderKL, pictures: PictureSet, path: Path) -> None:
+    """Pictures above, what the VAE makes of them below."""
+    chosen = to_unit(pictures.pixels[:: max(1, len(pictures) // 16)][:16])
+    decoded = vae.decode(encode_mean(vae, chosen), return_dict=False)[0].clamp(-1, 1)
+    save_sheet(torch.cat([chosen[:8], decoded[:8], chosen[8:], decoded[8:]]), 8, path)
 
 
 def draw_sheet(
@@ -211,9 +225,14 @@ def draw_sheet(
     count = SHEET_COLUMNS * SHEET_ROWS
     subjects = (held_out * count)[:: max(1, len(held_out) // count)][:count]
     pictures = draw_pictures(pipeline, model, [plain_prompt(s) for s in subjects], seed=5)
+    save_sheet(pictures, SHEET_COLUMNS, path)
+
+
+def save_sheet(pictures: Tensor, columns: int, path: Path) -> None:
+    """[N, 3, size, size] from -1 to 1 → one picture of all."""
     size = pictures.shape[-1]
-    grid = pictures.view(SHEET_ROWS, SHEET_COLUMNS, 3, size, size).permute(0, 3, 1, 4, 2)
-    sheet = grid.reshape(SHEET_ROWS * size, SHEET_COLUMNS * size, 3)
+    grid = pictures.view(-1, columns, 3, size, size).permute(0, 3, 1, 4, 2)
+    sheet = grid.reshape(-1, columns * size, 3)
     levels = ((sheet * 0.5 + 0.5) * 255).round().to(torch.uint8).cpu().numpy()
     Image.fromarray(levels).save(path)
 

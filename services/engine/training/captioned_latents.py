@@ -36,9 +36,7 @@ class CaptionedLatents:
     latents: Tensor
     tokens: Tokens
 
-    def draw(
-        self, batch: int, *, t5_length: int, caption_dropout: float
-    ) -> tuple[Tensor, Tokens]:
+    def draw(self, batch: int, *, t5_length: int, caption_dropout: float) -> tuple[Tensor, Tokens]:
         device = self.latents.device
         chosen = torch.randint(len(self.latents), (batch,), device=device)
         rows = chosen * CAPTIONS_EACH + torch.randint(CAPTIONS_EACH, (batch,), device=device)

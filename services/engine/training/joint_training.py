@@ -71,9 +71,7 @@ def train_jointly(
     return model
 
 
-def velocity_loss(
-    model: JointModel, data: CaptionedLatents, *, batch: int, shift: float
-) -> Tensor:
+def velocity_loss(model: JointModel, data: CaptionedLatents, *, batch: int, shift: float) -> Tensor:
     """Mean squared error of the predicted direction from picture to noise."""
     device = data.latents.device
     t5_length = T5_LENGTHS[int(torch.multinomial(torch.tensor(T5_WEIGHTS), 1))]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -63,7 +64,7 @@ class Judge(nn.Module):
         super().__init__()
         widths = (3, 32, 48, 96, 128, 128)
         layers: list[nn.Module] = []
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.GroupNorm(8, wide)]
             layers += [nn.SiLU(), nn.Conv2d(wide, wide, 3, padding=1), nn.GroupNorm(8, wide)]
             layers += [nn.SiLU()]

@@ -204,6 +204,7 @@ def touching_rays(studio: Studio, origins: Tensor, directions: Tensor, scene: Te
 
 
 def bound_centre(studio: Studio) -> Tensor:
+    """[N, 3]: the middle of what each object can fill."""
     centre = torch.zeros_like(studio.camera)
     centre[:, 0] = studio.shift_x
     centre[:, 1] = BOUND_CENTRE_Y
@@ -315,7 +316,8 @@ def backdrop(studio: Studio, origins: Tensor, directions: Tensor, scene: Tensor)
     background = studio.background[scene]
     wall_light = 0.92 + 0.18 * (directions[:, 1:2] + 0.25)
     floor_light = 1.0 - 0.025 * (points[:, :1] ** 2 + points[:, 2:] ** 2).clamp_max(9)
-    near = (points[:, [0, 2]] - bound_centre(studio)[scene][:, [0, 2]]).norm(dim=-1) < SHADOW_REACH
+    aside = points[:, [0, 2]] - bound_centre(studio)[scene][:, [0, 2]]
+    near = aside.norm(dim=-1) < SHADOW_REACH
     close = (near & (on_floor > 0.05)).nonzero()[:, 0]
     shade = torch.ones_like(distance)
     shade[close] = floor_shade(studio, points[close], scene[close])

@@ -1,6 +1,7 @@
 """Drawing with a model in training, many pictures at once, to see how far it is."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import torch
@@ -48,7 +49,7 @@ def _draw(
     generator = torch.Generator("cpu").manual_seed(seed)
     shape = (len(prompts), config.in_channels, config.sample_size, config.sample_size)
     latents = torch.randn(shape, generator=generator).to(device)
-    for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+    for sigma, following in pairwise(sigmas):
         levels = torch.full((2 * len(prompts),), sigma, device=device)
         velocity = model.predict(latents.repeat(2, 1, 1, 1), levels, embedding, pooled)
         unguided, guided = velocity.chunk(2)

@@ -89,9 +89,7 @@ def cylinder(
     return flat_box(p.radius - radius, (p.y - middle).abs() - half, rounding=rounding)
 
 
-def frustum(
-    p: Points, low_radius: float, high_radius: float, *, low: float, high: float
-) -> Tensor:
+def frustum(p: Points, low_radius: float, high_radius: float, *, low: float, high: float) -> Tensor:
     """A cone cut off, upright."""
     slope = (high_radius - low_radius) / (high - low)
     side = (p.radius - low_radius - slope * (p.y - low)) / math.sqrt(1 + slope * slope)
