@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from atelier.errors import AtelierError
 from database.errors import DatabaseError
+from database.pool import UNREACHABLE_ERRORS
 from services.jobs.errors import CatalogueError
 from services.standalone.demo.run import demo_settings, run_demo
 from services.standalone.descendants import kill_descendants
@@ -35,7 +36,14 @@ def main() -> None:
     except StopRequested:
         terminal.say("Everything is stopped.")
         sys.exit(0 if arguments.command == "up" else _INTERRUPTED)
-    except (StandaloneError, DatabaseError, CatalogueError, ValidationError, AtelierError) as error:
+    except (
+        StandaloneError,
+        DatabaseError,
+        CatalogueError,
+        ValidationError,
+        AtelierError,
+        *UNREACHABLE_ERRORS,
+    ) as error:
         terminal.warn(str(error))
         sys.exit(1)
 

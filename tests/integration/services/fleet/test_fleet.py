@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from services.fleet.broker import answers
 from services.fleet.brokers import Brokers
 from services.fleet.fleet import Fleet
-from services.fleet.fleet_store import BacklogRow, Situation, TenantRow, WorkerRow
+from services.fleet.fleet_store import BacklogRow, SessionRow, Situation, TenantRow, WorkerRow
 from services.fleet.workers import WorkerModel, Workers
 from tenants.launchers.child_process import ChildProcess, start_child
 from tenants.launchers.worker_launcher import WorkerOrder
@@ -97,6 +99,12 @@ def situation(*tenant_ids: str, backlog: dict[str, int] | None = None) -> Situat
             for tenant_id, count in (backlog or {}).items()
         ),
         sessions=(),
+    )
+
+
+def silent_session(process_id: int) -> SessionRow:
+    return SessionRow(
+        tenant_id="acme", gpu_id="cpu-0", process_id=process_id, ready=True, silent=True
     )
 
 
@@ -200,6 +208,24 @@ def test_a_device_changes_hands_when_its_tenant_has_no_work_and_another_has(host
 
     assert eventually(lambda: holders(fleet.look(work)) == {"cpu-0": "zeta"})
     assert not host.run.gpu_directory("acme", "cpu-0").exists()
+
+
+def test_a_worker_that_fell_silent_is_replaced_while_the_recorder_serves(host: Host) -> None:
+    fleet = host.fleet()
+    (before,) = fleet.look(situation("acme"))
+    silence = replace(situation("acme"), sessions=(silent_session(before.process_id or 0),))
+
+    fleet.look(silence)
+    without_recorder = fleet.look(situation("acme"))
+    with socket.socket(socket.AF_UNIX) as recorder:
+        recorder.bind(str(host.run.recorder_gateway_socket))
+        recorder.listen()
+        fleet.look(silence)
+
+    assert process_ids(without_recorder) == {"acme": before.process_id}
+    assert eventually(
+        lambda: process_ids(fleet.look(situation("acme")))["acme"] not in (None, before.process_id)
+    )
 
 
 def test_a_worker_that_does_not_drain_is_killed(host: Host) -> None:
