@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from atelier.v1 import image_pb2, image_service_pb2, job_service_pb2, money_pb2
+from services.housekeeper.unattended_jobs import UnattendedJobs
 from tenants.ids import TenantId
 from tests.integration.fixture_types import Pools, Postgres
 from tests.integration.services.gateway.drawing import Drawer, recorder_for_gateways
@@ -23,11 +24,19 @@ from tests.integration.services.gateway.gateway_fixtures import (
 
 pytestmark = pytest.mark.integration
 
+UNATTENDED_SECONDS = 0.5
+
 
 @pytest.fixture
 async def gateway(postgres: Postgres, short_directory: Path) -> AsyncGenerator[ServedGateway]:
-    async with running_gateway(postgres, short_directory, unattended_seconds=0.3) as running:
+    async with running_gateway(postgres, short_directory, attendance_seconds=0.1) as running:
         yield running
+
+
+@pytest.fixture
+async def housekeeper(pools: Pools) -> AsyncGenerator[UnattendedJobs]:
+    async with pools("atelier_housekeeper") as pool:
+        yield UnattendedJobs(pool, unattended_seconds=UNATTENDED_SECONDS)
 
 
 @pytest.fixture
@@ -96,15 +105,107 @@ async def test_the_same_request_attaches_to_the_same_image(
 
 
 async def test_a_drawing_that_nobody_listens_to_is_cancelled(
-    gateway: ServedGateway, acme: Studio
+    gateway: ServedGateway, acme: Studio, housekeeper: UnattendedJobs
 ) -> None:
     stream = acme.member.images.GenerateImage(generate())
     await read_one(stream)
 
     stream.cancel()
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(2 * UNATTENDED_SECONDS)
+    await housekeeper.sweep()
 
     assert await state_of_the_job(gateway, acme) == "CANCELLED"
+    (released,) = await gateway.rows(
+        "SELECT count(*) FROM transfers WHERE tenant_id = %(tenant)s AND kind = 'VOID'",
+        tenant=acme.tenant_id,
+    )
+    assert released == (1,)
+
+
+async def test_one_that_is_being_drawn_gets_a_wish_that_its_worker_hears(
+    gateway: ServedGateway, acme: Studio, drawer: Drawer, housekeeper: UnattendedJobs
+) -> None:
+    stream = acme.member.images.GenerateImage(generate())
+    await read_one(stream)
+    claimed = await drawer.claim()
+
+    stream.cancel()
+    await asyncio.sleep(2 * UNATTENDED_SECONDS)
+    await housekeeper.sweep()
+
+    assert await state_of_the_job(gateway, acme) == "CANCELLING"
+    ((wished,),) = await gateway.rows(
+        "SELECT cancel_wish_time IS NOT NULL FROM images WHERE image_id = %(image)s",
+        image=claimed.attempt.image_id,
+    )
+    assert wished
+
+
+async def test_a_drawing_that_is_listened_to_goes_on_however_long_it_takes(
+    gateway: ServedGateway, acme: Studio, housekeeper: UnattendedJobs
+) -> None:
+    stream = acme.member.images.GenerateImage(generate())
+    await read_one(stream)
+
+    await asyncio.sleep(2 * UNATTENDED_SECONDS)
+    await housekeeper.sweep()
+
+    assert await state_of_the_job(gateway, acme) == "QUEUED"
+    stream.cancel()
+
+
+async def test_whoever_comes_back_to_another_replica_keeps_the_drawing(
+    postgres: Postgres,
+    short_directory: Path,
+    gateway: ServedGateway,
+    acme: Studio,
+    housekeeper: UnattendedJobs,
+) -> None:
+    request = generate()
+    first = acme.member.images.GenerateImage(request)
+    name = (await read_one(first)).image.name
+
+    first.cancel()
+    async with running_gateway(postgres, short_directory, attendance_seconds=0.1) as replica:
+        assert acme.member.key is not None
+        second = replica.client(acme.member.key).images.GenerateImage(request)
+        again = (await read_one(second)).image.name
+        await asyncio.sleep(2 * UNATTENDED_SECONDS)
+        await housekeeper.sweep()
+
+        assert again == name
+        assert await state_of_the_job(gateway, acme) == "QUEUED"
+        second.cancel()
+
+
+async def test_a_batch_that_nobody_watches_is_not_unattended(
+    gateway: ServedGateway, acme: Studio, housekeeper: UnattendedJobs
+) -> None:
+    await acme.member.jobs.CreateJob(
+        job_service_pb2.CreateJobRequest(
+            parent="tenants/-",
+            job=job_service_pb2.Job(specs=[job_service_pb2.JobSpec(image=image_spec(), count=1)]),
+            request_id=str(uuid4()),
+        )
+    )
+
+    await asyncio.sleep(2 * UNATTENDED_SECONDS)
+    await housekeeper.sweep()
+
+    assert await state_of_the_job(gateway, acme) == "QUEUED"
+
+
+async def test_a_request_id_used_for_another_picture_is_refused(acme: Studio) -> None:
+    first = generate(prompt="a red bicycle")
+    other = generate(prompt="a blue bicycle")
+    other.request_id = first.request_id
+    stream = acme.member.images.GenerateImage(first)
+    await read_one(stream)
+
+    refused = await refusal(read_all(acme.member.images.GenerateImage(other)))
+
+    assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "REQUEST_ID_REUSED")
+    stream.cancel()
 
 
 async def test_a_failed_drawing_tells_why_and_has_no_picture(acme: Studio, drawer: Drawer) -> None:
