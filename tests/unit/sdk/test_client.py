@@ -241,3 +241,13 @@ def test_every_verb_of_the_async_client_stands_in_the_ordinary_one() -> None:
     verbs = {name for name in dir(atelier.AsyncClient) if not name.startswith("_")}
 
     assert verbs <= set(dir(atelier.Client))
+
+
+async def test_a_list_that_was_not_read_to_its_end_may_outlive_its_client(address: str) -> None:
+    def use() -> None:
+        with atelier.Client(address, api_key="key") as client:
+            unfinished = client.list_jobs()
+            next(unfinished)
+        unfinished.close()
+
+    await asyncio.to_thread(use)

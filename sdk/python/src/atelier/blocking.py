@@ -43,11 +43,14 @@ class BackgroundLoop:
                     return
                 yield item
         finally:
-            self.run(items.aclose())
+            # A generator that was forgotten may be collected after its client was closed.
+            if not self._loop.is_closed():
+                self.run(items.aclose())
 
     def close(self) -> None:
         if self._loop.is_closed():
             return
+        self.run(self._loop.shutdown_asyncgens())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

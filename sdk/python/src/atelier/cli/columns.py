@@ -50,7 +50,7 @@ JOB_COLUMNS: Sequence[Column[Job]] = (
     Column("images", _job_counts),
     Column("price", lambda job: format_money(job.price) if job.HasField("price") else ""),
     Column("created", lambda job: moment_text(job.create_time)),
-    Column("title", lambda job: job.display_name),
+    Column("title", lambda job: job.display_name, is_text=True),
 )
 JOB_DETAILS: Sequence[Column[Job]] = (
     Column("name", lambda job: job.name),
@@ -86,11 +86,11 @@ IMAGE_COLUMNS: Sequence[Column[Image]] = (
         is_number=True,
     ),
     Column("why not", lambda image: image.failure.reason),
-    Column("prompt", lambda image: _shortened(image.spec.prompt)),
+    Column("prompt", lambda image: _shortened(image.spec.prompt), is_text=True),
 )
 KEY_COLUMNS: Sequence[Column[ApiKey]] = (
     Column("key", lambda key: last_id(key.name)),
-    Column("title", lambda key: key.display_name),
+    Column("title", lambda key: key.display_name, is_text=True),
     Column("role", lambda key: enum_word(KeyRole.Name(key.role), "KEY_ROLE")),
     Column("state", lambda key: enum_word(ApiKeyState.Name(key.state), "API_KEY_STATE")),
     Column("project", lambda key: key.project),
@@ -99,7 +99,7 @@ KEY_COLUMNS: Sequence[Column[ApiKey]] = (
 )
 TENANT_COLUMNS: Sequence[Column[Tenant]] = (
     Column("tenant", lambda tenant: last_id(tenant.name)),
-    Column("title", lambda tenant: tenant.display_name),
+    Column("title", lambda tenant: tenant.display_name, is_text=True),
     Column("state", lambda tenant: enum_word(TenantState.Name(tenant.state), "TENANT_STATE")),
     Column("currency", lambda tenant: tenant.currency_code),
     Column("price book", lambda tenant: tenant.price_book),
@@ -112,7 +112,10 @@ TENANT_DETAILS: Sequence[Column[Tenant]] = (
     Column("address", lambda tenant: tenant.postal_address),
     Column("VAT id", lambda tenant: tenant.vat_id),
     Column("time zone", lambda tenant: tenant.time_zone),
-    Column("credit limit", lambda tenant: format_money(tenant.credit_limit)),
+    Column(
+        "credit limit",
+        lambda tenant: format_money(tenant.credit_limit) if tenant.HasField("credit_limit") else "",
+    ),
 )
 INVOICE_COLUMNS: Sequence[Column[Invoice]] = (
     Column("invoice", lambda invoice: last_id(invoice.name)),
@@ -129,8 +132,12 @@ PRICE_COLUMNS: Sequence[Column[PriceVersion]] = (
     Column("book", lambda price: price.price_book),
     Column("currency", lambda price: price.currency_code),
     Column("from", lambda price: moment_text(price.effective_time)),
-    Column("charges", lambda price: "; ".join(_component(part) for part in price.components)),
-    Column("title", lambda price: price.display_name),
+    Column(
+        "charges",
+        lambda price: "; ".join(_component(part) for part in price.components),
+        is_text=True,
+    ),
+    Column("title", lambda price: price.display_name, is_text=True),
 )
 MODEL_COLUMNS: Sequence[Column[Model]] = (
     Column("model", lambda model: last_id(model.name)),
@@ -145,7 +152,7 @@ MODEL_COLUMNS: Sequence[Column[Model]] = (
         ),
     ),
     Column("precision", lambda model: f"{model.precision} {model.backend}".strip()),
-    Column("title", lambda model: model.display_name),
+    Column("title", lambda model: model.display_name, is_text=True),
 )
 BALANCE_COLUMNS: Sequence[Column[Balance]] = (
     Column("available", lambda balance: format_money(balance.available)),

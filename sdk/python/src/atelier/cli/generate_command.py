@@ -45,7 +45,7 @@ def generate(
     project: str,
     output_dir: Path,
 ) -> None:
-    """Draw PROMPT now and save the pictures."""
+    """Draw PROMPT now and save the pictures; Ctrl-C cancels what is not finished."""
     width, height = size or (0, 0)
     image = ImageSpec(
         prompt=prompt,
@@ -65,4 +65,9 @@ def generate(
             project=project,
             display_name=prompt[:80],
         )
-        finish(client, session.output, job, output_dir)
+        try:
+            finish(client, session.output, job, output_dir)
+        except KeyboardInterrupt:
+            # Nobody waits for these pictures any more, and each would cost.
+            client.cancel_job(job.name)
+            raise

@@ -14,7 +14,7 @@ from atelier.v1.billing_service_pb2 import InvoiceFileKind, InvoiceLine
 
 _LINE_COLUMNS: Sequence[Column[InvoiceLine]] = (
     Column("#", lambda line: str(line.line_number), is_number=True),
-    Column("what for", lambda line: line.description),
+    Column("what for", lambda line: line.description, is_text=True),
     Column("quantity", lambda line: f"{line.consumed_quantity} {line.consumed_unit}".strip()),
     Column("amount", lambda line: format_money(line.billed_cost), is_number=True),
 )

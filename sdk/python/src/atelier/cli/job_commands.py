@@ -1,5 +1,7 @@
 """`atelier jobs …`."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -89,7 +91,8 @@ def create(
         except FieldViolationError as error:
             raise click.UsageError(_in_lines(error, campaign, entries)) from None
         if not quote and (wait or output_dir is not None):
-            finish(client, session.output, job, output_dir)
+            with _told_that_it_goes_on(session.output, job):
+                finish(client, session.output, job, output_dir)
         else:
             session.output.show_one(job, JOB_DETAILS)
             _tell_blocked(session.output, job, campaign, entries)
@@ -138,7 +141,9 @@ def watch(session: Session, *, job: str, output_dir: Path | None) -> None:
             for news in client.watch_job(job):
                 session.output.show_json_line(message_fields(news))
         else:
-            finish(client, session.output, client.get_job(job), output_dir)
+            found = client.get_job(job)
+            with _told_that_it_goes_on(session.output, found):
+                finish(client, session.output, found, output_dir)
 
 
 @jobs.command("cancel")
@@ -180,11 +185,7 @@ def download(session: Session, *, job: str, output_dir: Path) -> None:
 
 def finish(client: Client, output: Output, job: Job, output_dir: Path | None) -> None:
     """Follow a job, show what came of it, and exit with 1 when not every image came."""
-    try:
-        newest = follow_job(client, job, output_folder=output_dir)
-    except KeyboardInterrupt:
-        output.tell(f"The job goes on: atelier jobs watch {job.name}")
-        raise
+    newest = follow_job(client, job, output_folder=output_dir)
     images = list(client.list_images(job.name))
     _show_job_with_images(output, newest, images, output_dir)
     if not all(image_came(image) for image in images):
@@ -201,6 +202,15 @@ def read_campaign_file(path: Path) -> list[CampaignEntry]:
     except CampaignError as error:
         faults = "\n".join(f"  {fault}" for fault in error.faults)
         raise click.UsageError(f"{path} cannot be ordered:\n{faults}") from None
+
+
+@contextmanager
+def _told_that_it_goes_on(output: Output, job: Job) -> Generator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        output.tell(f"\nThe job goes on: atelier jobs watch {job.name}")
+        raise
 
 
 def _show_job_with_images(

@@ -1,27 +1,40 @@
 """`atelier login` and `atelier completion`."""
 
+import os
+
 import click
 from click.shell_completion import get_completion_class
 
 from atelier.cli.session import Session, in_session
-from atelier.settings import DEFAULT_ADDRESS, Login, default_login_file, write_login
+from atelier.settings import (
+    ADDRESS_VARIABLE,
+    DEFAULT_ADDRESS,
+    Login,
+    default_login_file,
+    write_login,
+)
 
 
 @click.command()
 @in_session
 def login(session: Session) -> None:
     """Remember an address and a key, after trying them."""
-    address = session.address or click.prompt("Address", default=DEFAULT_ADDRESS, err=True)
+    address = (
+        session.address
+        or os.environ.get(ADDRESS_VARIABLE)
+        or click.prompt("Address", default=DEFAULT_ADDRESS, err=True)
+    )
     api_key = session.api_key or click.prompt("API key", hide_input=True, err=True)
     tried = Session(address=address, api_key=api_key)
     with tried.open_client() as client:
-        tenant = client.get_tenant()
+        # Every role may ask for the models; a wrong key is refused here.
+        model_count = len(list(client.list_models()))
     path = default_login_file()
     write_login(path, Login(address=address, api_key=api_key))
     if session.output.is_json:
-        session.output.show_json({"tenant": tenant.name, "path": str(path)})
+        session.output.show_json({"address": address, "path": str(path)})
     else:
-        click.echo(f"You are {tenant.name} at {address}; {path} remembers it.")
+        click.echo(f"{address} offers {model_count} models; {path} remembers the key.")
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """What commands print: tables for people, JSON for programs. Results go to the standard output."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_PIPE_WIDTH = 400
 ItemT = TypeVar("ItemT", bound=Message)
 
 
@@ -32,6 +34,8 @@ class Column(Generic[ItemT]):
     title: str
     text: Callable[[ItemT], str]
     is_number: bool = False
+    # Free text may take several lines; everything else is copied and stays in one piece.
+    is_text: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +55,15 @@ class Output:
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
-            # Names are what people copy: they are never shortened.
             table.add_column(
                 column.title,
                 justify="right" if column.is_number else "left",
-                no_wrap=column is columns[0],
+                no_wrap=not column.is_text,
                 overflow="fold",
             )
         for item in items:
             table.add_row(*(Text(column.text(item)) for column in columns))
-        Console().print(table)
+        _print(table)
 
     def show_one(self, item: ItemT, columns: Sequence[Column[ItemT]]) -> None:
         """Print one thing: a JSON object, or a line for each of its columns."""
@@ -74,7 +77,7 @@ class Output:
             text = column.text(item)
             if text:
                 table.add_row(column.title, Text(text))
-        Console().print(table)
+        _print(table)
 
     def show_json(self, value: object) -> None:
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
@@ -85,6 +88,12 @@ class Output:
     def tell(self, sentence: str) -> None:
         """Say something to people only; it never mixes with results."""
         click.echo(sentence, err=True)
+
+
+def _print(table: Table) -> None:
+    # What is read by a program or a pager is not squeezed into eighty characters.
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console.print(table)
 
 
 def message_fields(message: Message) -> Mapping[str, object]:
