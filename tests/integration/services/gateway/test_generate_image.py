@@ -105,107 +105,22 @@ async def test_the_same_request_attaches_to_the_same_image(
 
 
 async def test_a_drawing_that_nobody_listens_to_is_cancelled(
-    gateway: ServedGateway, acme: Studio, housekeeper: UnattendedJobs
+    gateway: ServedGateway, acme: Studio, pools: Pools
 ) -> None:
-    stream = acme.member.images.GenerateImage(generate())
-    await read_one(stream)
+    async with pools("atelier_housekeeper") as pool:
+        duty = UnattendedJobs(pool, unattended_seconds=0.6)
+        stream = acme.member.images.GenerateImage(generate())
+        await read_one(stream)
 
-    stream.cancel()
-    await asyncio.sleep(2 * UNATTENDED_SECONDS)
-    await housekeeper.sweep()
+        await asyncio.sleep(0.9)
+        await duty.sweep()
+        while_listened_to = await state_of_the_job(gateway, acme)
+        stream.cancel()
+        await asyncio.sleep(0.9)
+        await duty.sweep()
 
+    assert while_listened_to == "QUEUED"
     assert await state_of_the_job(gateway, acme) == "CANCELLED"
-    (released,) = await gateway.rows(
-        "SELECT count(*) FROM transfers WHERE tenant_id = %(tenant)s AND kind = 'VOID'",
-        tenant=acme.tenant_id,
-    )
-    assert released == (1,)
-
-
-async def test_one_that_is_being_drawn_gets_a_wish_that_its_worker_hears(
-    gateway: ServedGateway, acme: Studio, drawer: Drawer, housekeeper: UnattendedJobs
-) -> None:
-    stream = acme.member.images.GenerateImage(generate())
-    await read_one(stream)
-    claimed = await drawer.claim()
-
-    stream.cancel()
-    await asyncio.sleep(2 * UNATTENDED_SECONDS)
-    await housekeeper.sweep()
-
-    assert await state_of_the_job(gateway, acme) == "CANCELLING"
-    ((wished,),) = await gateway.rows(
-        "SELECT cancel_wish_time IS NOT NULL FROM images WHERE image_id = %(image)s",
-        image=claimed.attempt.image_id,
-    )
-    assert wished
-
-
-async def test_a_drawing_that_is_listened_to_goes_on_however_long_it_takes(
-    gateway: ServedGateway, acme: Studio, housekeeper: UnattendedJobs
-) -> None:
-    stream = acme.member.images.GenerateImage(generate())
-    await read_one(stream)
-
-    await asyncio.sleep(2 * UNATTENDED_SECONDS)
-    await housekeeper.sweep()
-
-    assert await state_of_the_job(gateway, acme) == "QUEUED"
-    stream.cancel()
-
-
-async def test_whoever_comes_back_to_another_replica_keeps_the_drawing(
-    postgres: Postgres,
-    short_directory: Path,
-    gateway: ServedGateway,
-    acme: Studio,
-    housekeeper: UnattendedJobs,
-) -> None:
-    request = generate()
-    first = acme.member.images.GenerateImage(request)
-    name = (await read_one(first)).image.name
-
-    first.cancel()
-    async with running_gateway(postgres, short_directory, attendance_seconds=0.1) as replica:
-        assert acme.member.key is not None
-        second = replica.client(acme.member.key).images.GenerateImage(request)
-        again = (await read_one(second)).image.name
-        await asyncio.sleep(2 * UNATTENDED_SECONDS)
-        await housekeeper.sweep()
-
-        assert again == name
-        assert await state_of_the_job(gateway, acme) == "QUEUED"
-        second.cancel()
-
-
-async def test_a_batch_that_nobody_watches_is_not_unattended(
-    gateway: ServedGateway, acme: Studio, housekeeper: UnattendedJobs
-) -> None:
-    await acme.member.jobs.CreateJob(
-        job_service_pb2.CreateJobRequest(
-            parent="tenants/-",
-            job=job_service_pb2.Job(specs=[job_service_pb2.JobSpec(image=image_spec(), count=1)]),
-            request_id=str(uuid4()),
-        )
-    )
-
-    await asyncio.sleep(2 * UNATTENDED_SECONDS)
-    await housekeeper.sweep()
-
-    assert await state_of_the_job(gateway, acme) == "QUEUED"
-
-
-async def test_a_request_id_used_for_another_picture_is_refused(acme: Studio) -> None:
-    first = generate(prompt="a red bicycle")
-    other = generate(prompt="a blue bicycle")
-    other.request_id = first.request_id
-    stream = acme.member.images.GenerateImage(first)
-    await read_one(stream)
-
-    refused = await refusal(read_all(acme.member.images.GenerateImage(other)))
-
-    assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "REQUEST_ID_REUSED")
-    stream.cancel()
 
 
 async def test_a_failed_drawing_tells_why_and_has_no_picture(acme: Studio, drawer: Drawer) -> None:
