@@ -18,8 +18,10 @@ from tests.integration.installation import MODEL, eventually
 class Session:
     """What a worker says, as a test wants it said."""
 
-    def __init__(self, socket_path: Path, *, gpu_id: str = "cpu-0") -> None:
-        self.session_id = token_hex(8)
+    def __init__(
+        self, socket_path: Path, *, gpu_id: str = "cpu-0", session_id: str | None = None
+    ) -> None:
+        self.session_id = session_id or token_hex(8)
         self.held = InFlight()
         self.truth: Truth | None = None
         self.client = RecorderClient(
