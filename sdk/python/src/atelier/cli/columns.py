@@ -50,7 +50,7 @@ JOB_COLUMNS: Sequence[Column[Job]] = (
     Column("images", _job_counts),
     Column("price", lambda job: format_money(job.price) if job.HasField("price") else ""),
     Column("created", lambda job: moment_text(job.create_time)),
-    Column("title", lambda job: job.display_name, is_text=True),
+    Column("title", lambda job: job.display_name, is_text=True, is_detail=True),
 )
 JOB_DETAILS: Sequence[Column[Job]] = (
     Column("name", lambda job: job.name),
@@ -68,8 +68,8 @@ IMAGE_COLUMNS: Sequence[Column[Image]] = (
     Column("#", lambda image: str(image.image_number), is_number=True),
     Column("image", lambda image: last_id(image.name)),
     Column("state", image_state_word),
-    Column("ref", lambda image: image.spec.client_ref),
-    Column("seed", lambda image: str(image.spec.seed), is_number=True),
+    Column("ref", lambda image: image.spec.client_ref, is_detail=True),
+    Column("seed", lambda image: str(image.spec.seed), is_number=True, is_detail=True),
     Column(
         "seconds",
         lambda image: f"{image.receipt.gpu_seconds:.2f}" if image.HasField("receipt") else "",
@@ -86,11 +86,11 @@ IMAGE_COLUMNS: Sequence[Column[Image]] = (
         is_number=True,
     ),
     Column("why not", lambda image: image.failure.reason),
-    Column("prompt", lambda image: _shortened(image.spec.prompt), is_text=True),
+    Column("prompt", lambda image: _shortened(image.spec.prompt), is_text=True, is_detail=True),
 )
 KEY_COLUMNS: Sequence[Column[ApiKey]] = (
     Column("key", lambda key: last_id(key.name)),
-    Column("title", lambda key: key.display_name, is_text=True),
+    Column("title", lambda key: key.display_name, is_text=True, is_detail=True),
     Column("role", lambda key: enum_word(KeyRole.Name(key.role), "KEY_ROLE")),
     Column("state", lambda key: enum_word(ApiKeyState.Name(key.state), "API_KEY_STATE")),
     Column("project", lambda key: key.project),
@@ -137,7 +137,7 @@ PRICE_COLUMNS: Sequence[Column[PriceVersion]] = (
         lambda price: "; ".join(_component(part) for part in price.components),
         is_text=True,
     ),
-    Column("title", lambda price: price.display_name, is_text=True),
+    Column("title", lambda price: price.display_name, is_text=True, is_detail=True),
 )
 MODEL_COLUMNS: Sequence[Column[Model]] = (
     Column("model", lambda model: last_id(model.name)),
@@ -152,7 +152,7 @@ MODEL_COLUMNS: Sequence[Column[Model]] = (
         ),
     ),
     Column("precision", lambda model: f"{model.precision} {model.backend}".strip()),
-    Column("title", lambda model: model.display_name, is_text=True),
+    Column("title", lambda model: model.display_name, is_text=True, is_detail=True),
 )
 BALANCE_COLUMNS: Sequence[Column[Balance]] = (
     Column("available", lambda balance: format_money(balance.available)),

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -32,8 +32,12 @@ _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 def follow_job(client: Client, job: Job, *, output_folder: Path | None) -> Job:
     """Show a job's progress until nothing more happens by itself; download what comes."""
     newest = job
-    with _downloads(client, output_folder) as downloads, _JobBars(job) as bars:
-        for news in client.watch_job(job.name):
+    with (
+        _downloads(client, output_folder) as downloads,
+        _JobBars(job) as bars,
+        closing(client.watch_job(job.name)) as watch,
+    ):
+        for news in watch:
             bars.take(news)
             if news.HasField("image"):
                 downloads.take(news.image)
@@ -111,6 +115,7 @@ class _JobBars:
         )
         self._job_bar = self._progress.add_task(_job_label(job), total=job.image_count)
         self._image_bars: dict[str, TaskID] = {}
+        self._finished: set[str] = set()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -130,6 +135,9 @@ class _JobBars:
             self._take_end(news.image)
 
     def _take_progress(self, progress: ImageProgress) -> None:
+        # Progress takes another way than states and may come late.
+        if progress.image in self._finished:
+            return
         bar = self._image_bars.get(progress.image)
         if bar is None:
             if len(self._image_bars) >= _BARS_MAX:
@@ -140,6 +148,7 @@ class _JobBars:
         self._progress.update(bar, completed=progress.step)
 
     def _take_end(self, image: Image) -> None:
+        self._finished.add(image.name)
         bar = self._image_bars.pop(image.name, None)
         if bar is not None:
             self._progress.remove_task(bar)

@@ -13,10 +13,12 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 _PIPE_WIDTH = 400
+_UNBOUNDED = Console(width=100_000).options
 ItemT = TypeVar("ItemT", bound=Message)
 
 
@@ -36,6 +38,8 @@ class Column(Generic[ItemT]):
     is_number: bool = False
     # Free text may take several lines; everything else is copied and stays in one piece.
     is_text: bool = False
+    # Left out where the window is too narrow; JSON always has it.
+    is_detail: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +57,17 @@ class Output:
         if self.is_json:
             self.show_json([message_fields(item) for item in items])
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(
-                column.title,
-                justify="right" if column.is_number else "left",
-                no_wrap=not column.is_text,
-                overflow="fold",
-            )
-        for item in items:
-            table.add_row(*(Text(column.text(item)) for column in columns))
-        _print(table)
+        told = list(items)
+        filled = [column for column in columns if any(column.text(item) for item in told)]
+        console = _console()
+        table = _table(told, filled or columns)
+        while Measurement.get(console, _UNBOUNDED, table).maximum > console.width:
+            details = [column for column in filled if column.is_detail]
+            if not details:
+                break
+            filled.remove(details[-1])
+            table = _table(told, filled)
+        console.print(table)
 
     def show_one(self, item: ItemT, columns: Sequence[Column[ItemT]]) -> None:
         """Print one thing: a JSON object, or a line for each of its columns."""
@@ -77,7 +81,7 @@ class Output:
             text = column.text(item)
             if text:
                 table.add_row(column.title, Text(text))
-        _print(table)
+        _console().print(table)
 
     def show_json(self, value: object) -> None:
         click.echo(json.dumps(value, ensure_ascii=False, indent=2))
@@ -90,10 +94,23 @@ class Output:
         click.echo(sentence, err=True)
 
 
-def _print(table: Table) -> None:
+def _table(items: Sequence[ItemT], columns: Sequence[Column[ItemT]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.is_number else "left",
+            no_wrap=not column.is_text,
+            overflow="fold",
+        )
+    for item in items:
+        table.add_row(*(Text(column.text(item)) for column in columns))
+    return table
+
+
+def _console() -> Console:
     # What is read by a program or a pager is not squeezed into eighty characters.
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    console.print(table)
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def message_fields(message: Message) -> Mapping[str, object]:
