@@ -59,7 +59,7 @@ def start_child(
             user=user,
             group=None if user is None else _group_of(user),
             extra_groups=None if user is None else [],
-            preexec_fn=None if death_signal is None else _dies_with_parent(death_signal),  # noqa: PLW1509 -- starters are single-threaded here
+            preexec_fn=None if death_signal is None else _dies_with_parent(death_signal),  # noqa: PLW1509 -- two system calls: no lock that a thread could hold
         )
     # We wait for pids by ourselves; the object would warn that its child still runs.
     started.returncode = 0

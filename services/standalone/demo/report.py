@@ -1,7 +1,6 @@
 """What the demo leaves and shows: summary.json and two tables."""
 
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -62,7 +61,7 @@ def show_images(console: Console, results: Sequence[TenantResult]) -> None:
         for image in result.images:
             table.add_row(
                 image.tenant,
-                textwrap.shorten(image.prompt, prompt_length, placeholder="…"),
+                _shortened(image.prompt, prompt_length),
                 str(image.seed),
                 f"{image.seconds:.2f}",
                 joules(image.energy_millijoules),
@@ -114,6 +113,10 @@ def money(nanos: int) -> str:
 def joules(millijoules: int) -> str:
     """Write millijoules as joules, exactly."""
     return f"{Decimal(millijoules) / _MILLIJOULES_PER_JOULE:.3f}"
+
+
+def _shortened(text: str, length_max: int) -> str:
+    return text if len(text) <= length_max else f"{text[: length_max - 1]}…"
 
 
 def _add_sum(table: Table, result: TenantResult) -> None:
