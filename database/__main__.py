@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from database.errors import MigrationError
 from database.migration_runner import migrate
 from database.roles import RUN_TIME_ROLES
+from database.secrets_directory import secrets_directory
 
 
 class Settings(BaseSettings):
@@ -28,7 +29,7 @@ class Settings(BaseSettings):
 def main() -> None:
     """Migrate, tell what was applied, exit 1 with the reason when it cannot be done."""
     try:
-        settings = Settings()  # pyright: ignore[reportCallIssue]
+        settings = Settings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
         applied = migrate(
             settings.admin_url.get_secret_value(),
             role_passwords={

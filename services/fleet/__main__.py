@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from database.duty_lock import try_lock_duty
 from database.pool import UNREACHABLE_ERRORS, Connection, open_pool
+from database.secrets_directory import secrets_directory
 from services.fleet.brokers import Brokers
 from services.fleet.fleet import Fleet
 from services.fleet.fleet_store import WorkerRow, read_situation, write_workers
@@ -33,7 +34,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     configure_log("fleet")
     try:
-        settings = Settings()  # pyright: ignore[reportCallIssue]
+        settings = Settings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
         fleet = _join(settings)
     except (ValidationError, CatalogueError) as error:
         sys.exit(str(error))

@@ -1,14 +1,13 @@
 """What the gateway must be told, from ATELIER_GATEWAY_… or files of those names."""
 
-import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-_SECRETS_DIRECTORY_VARIABLE: Final = "ATELIER_SECRETS_DIRECTORY"
+from database.secrets_directory import secrets_directory
 
 
 class KeySettings(BaseSettings):
@@ -71,16 +70,12 @@ class Settings(KeySettings):
 
 def load_settings() -> Settings:
     """Read what serving needs; secrets may lie as files in ATELIER_SECRETS_DIRECTORY."""
-    return Settings(_secrets_dir=_secrets_directory())  # pyright: ignore[reportCallIssue]
+    return Settings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
 
 
 def load_key_settings() -> KeySettings:
     """Read what making a key needs."""
-    return KeySettings(_secrets_dir=_secrets_directory())  # pyright: ignore[reportCallIssue]
-
-
-def _secrets_directory() -> str | None:
-    return os.environ.get(_SECRETS_DIRECTORY_VARIABLE)
+    return KeySettings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
 
 
 def _is_loopback(address: str) -> bool:

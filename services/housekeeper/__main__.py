@@ -8,6 +8,7 @@ import structlog
 from pydantic import ValidationError
 
 from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
+from database.secrets_directory import secrets_directory
 from services.housekeeper.duty import Duty, keep_doing
 from services.housekeeper.invariant_watch import InvariantWatch
 from services.housekeeper.lost_work import LostWork
@@ -26,7 +27,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     configure_log("housekeeper")
     try:
-        settings = Settings()  # pyright: ignore[reportCallIssue]
+        settings = Settings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
         asyncio.run(_run(settings))
     except (ValidationError, *UNREACHABLE_ERRORS) as error:
         sys.exit(f"atelier-housekeeper: {error}")

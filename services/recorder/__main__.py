@@ -15,6 +15,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from pydantic import ValidationError
 
 from database.pool import Pool, open_pool
+from database.secrets_directory import secrets_directory
 from services.log import configure_log
 from services.recorder.finishing import Finishing
 from services.recorder.gateway_service import PictureService
@@ -41,7 +42,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT; exit with 0 then."""
     configure_log("recorder")
     try:
-        settings = Settings()  # pyright: ignore[reportCallIssue] - from the environment
+        settings = Settings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         sys.exit(f"atelier-recorder: {error}")
     asyncio.run(_run(settings))
