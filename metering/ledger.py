@@ -201,13 +201,37 @@ async def get_balance(
         return await cursor.fetchone()
 
 
-async def list_transfers(
-    conn: AsyncConnection, *, tenant_id: TenantId, limit: int, after: int = 0
-) -> list[Transfer]:
-    """List a tenant's transfers in the order they were written, after one."""
+async def get_transfer(
+    conn: AsyncConnection, *, tenant_id: TenantId, transfer_id: int
+) -> Transfer | None:
+    """Find one of a tenant's transfers."""
     async with conn.cursor(row_factory=typed_row(Transfer)) as cursor:
         await cursor.execute(
-            _QUERIES["list_transfers"], {"tenant_id": tenant_id, "after": after, "limit": limit}
+            _QUERIES["get_transfer"], {"tenant_id": tenant_id, "transfer_id": transfer_id}
+        )
+        return await cursor.fetchone()
+
+
+async def list_transfers(
+    conn: AsyncConnection,
+    *,
+    tenant_id: TenantId,
+    limit: int,
+    before: int | None = None,
+    start_time: datetime | None = None,
+    end_time: datetime | None = None,
+) -> list[Transfer]:
+    """List a tenant's transfers, newest first, before one; booked from a time up to another."""
+    async with conn.cursor(row_factory=typed_row(Transfer)) as cursor:
+        await cursor.execute(
+            _QUERIES["list_transfers"],
+            {
+                "tenant_id": tenant_id,
+                "before": before,
+                "start_time": start_time,
+                "end_time": end_time,
+                "limit": limit,
+            },
         )
         return await cursor.fetchall()
 

@@ -71,9 +71,18 @@ WHERE tenant_id = %(tenant_id)s AND currency = %(currency)s AND kind = 'WALLET';
 SELECT transfer_id, tenant_id, kind, debit_account, credit_account, amount_nanos, currency, pending_id, image_id,
     job_id, reason, description, create_time
 FROM transfers
-WHERE tenant_id = %(tenant_id)s AND transfer_id > %(after)s
-ORDER BY transfer_id
+WHERE tenant_id = %(tenant_id)s
+    AND (%(before)s::bigint IS NULL OR transfer_id < %(before)s)
+    AND (%(start_time)s::timestamptz IS NULL OR create_time >= %(start_time)s)
+    AND (%(end_time)s::timestamptz IS NULL OR create_time < %(end_time)s)
+ORDER BY transfer_id DESC
 LIMIT %(limit)s;
+
+-- name: get_transfer
+SELECT transfer_id, tenant_id, kind, debit_account, credit_account, amount_nanos, currency, pending_id, image_id,
+    job_id, reason, description, create_time
+FROM transfers
+WHERE tenant_id = %(tenant_id)s AND transfer_id = %(transfer_id)s;
 
 -- name: sum_captures
 SELECT coalesce(sum(amount_nanos), 0)::bigint AS captured_nanos

@@ -77,6 +77,30 @@ class BillingService(billing_service_pb2_grpc.BillingServiceServicer):
             balance = await _balance(conn, tenant)
         return balance_message(balance, read_time=self._now())
 
+    async def ListTransfers(
+        self, request: billing_service_pb2.ListTransfersRequest, context: _Context
+    ) -> billing_service_pb2.ListTransfersResponse:
+        tenant_id = named_tenant(current_caller(), request.parent)
+        pages = PageRequest(request, scope=tenant_id, tokens=self._page_tokens)
+        async with tenant_transaction(self._pool, tenant_id) as conn:
+            transfers = await ledger.list_transfers(
+                conn,
+                tenant_id=tenant_id,
+                limit=pages.limit,
+                before=int(pages.position[0]) if pages.position else None,
+                start_time=to_datetime(request.start_time, field="start_time")
+                if request.HasField("start_time")
+                else None,
+                end_time=to_datetime(request.end_time, field="end_time")
+                if request.HasField("end_time")
+                else None,
+            )
+        page = pages.page(transfers, position=lambda transfer: (str(transfer.transfer_id),))
+        return billing_service_pb2.ListTransfersResponse(
+            transfers=[transfer_message(transfer) for transfer in page.rows],
+            next_page_token=page.next_page_token,
+        )
+
     async def GrantCredit(
         self, request: billing_service_pb2.GrantCreditRequest, context: _Context
     ) -> billing_service_pb2.GrantCreditResponse:
@@ -244,10 +268,11 @@ async def _grant_once(
 async def _transfer_of_name(conn: Connection, name: str) -> Transfer:
     parsed = resource_names.TRANSFER.parse(name)
     assert parsed is not None, "we wrote that name"
-    transfers = await ledger.list_transfers(
-        conn, tenant_id=TenantId(parsed[0]), limit=1, after=int(parsed[1]) - 1
+    transfer = await ledger.get_transfer(
+        conn, tenant_id=TenantId(parsed[0]), transfer_id=int(parsed[1])
     )
-    return transfers[0]
+    assert transfer is not None, "transfers are never deleted"
+    return transfer
 
 
 async def _price_of_name(conn: Connection, name: str) -> PriceVersion:

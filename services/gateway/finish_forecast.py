@@ -1,57 +1,73 @@
-"""How much lies before a job and when its last image is expected.
+"""How much lies before a job of one model and when its last image is expected. Pure.
 
-From what the tenant's workers really took for their latest images: the time in which at least one
-was being drawn, divided by the work that was done in it. Batching and several workers are in that
-figure already, waiting for work is not.
+Work is counted in seconds of the GPU, as measured on the tenant's latest images of the same kind;
+an image's share of a batch's step is its own, so the work of many adds up whatever runs together.
+The pace says how long the tenant's workers really took for such a second: several of them, pauses
+between steps and the way to the recorder are in it, waiting for work is not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from psycopg import AsyncConnection
-from psycopg.rows import scalar_row
-
-from database.queries import load_queries
-from database.rows import typed_row
 from metering.price_document import Tier
-from services.jobs.image_states import TERMINAL_JOB_STATES
-from services.jobs.records import Job
-from tenants.ids import JobId, TenantId
-
-_QUERIES: Final = load_queries(__file__)
-_WAITING_JOBS_MAX: Final = 1000
-# Enough to even out single images, few enough to follow a change of load within minutes.
-_RECENT_DRAWINGS: Final = 40
+from tenants.ids import JobId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingJob:
-    """A job with images that wait; ``pixel_steps`` is the work of one of them."""
+class Kind:
+    """What decides how long an image takes; sizes in pixels."""
 
-    job_id: JobId
-    tier: Tier
-    queued_count: int
-    pixel_steps: int
+    model: str
+    width: int
+    height: int
+    num_inference_steps: int
+
+    @property
+    def pixel_steps(self) -> int:
+        """The measure by which kinds are compared when one was never measured."""
+        return self.width * self.height * self.num_inference_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A finished drawing: how long it ran, and how much work it was."""
+    """A finished drawing: when it ran, and its share of the GPU's time."""
 
+    kind: Kind
     claim_time: datetime
     end_time: datetime
-    pixel_steps: int
+    gpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingJob:
+    """A job with images that wait; ``served``: it had a turn before."""
+
+    job_id: JobId
+    tier: Tier
+    queued_count: int
+    # GPU seconds of one of its waiting images, on average.
+    image_seconds: float
+    served: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningImage:
+    """An image being drawn, with the GPU seconds it still needs."""
+
+    job_id: JobId
+    seconds_left: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What a tenant's workers have before them, in the order they will take it."""
+    """What a tenant's workers of one model have before them, in the order they will take it."""
 
     waiting: Sequence[WaitingJob]
-    running_pixel_steps: int
-    recent: Sequence[Drawing]
+    running: Sequence[RunningImage]
+    # Seconds that pass for each second of GPU time; None when nothing was measured yet.
+    pace: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,83 +81,71 @@ class Forecast:
 NOTHING_KNOWN: Final = Forecast(queue_position=0, finish_time=None)
 
 
-async def read_backlog(conn: AsyncConnection, tenant_id: TenantId) -> Backlog:
-    """Read what a forecast needs; one backlog serves all jobs of the tenant."""
-    async with conn.cursor(row_factory=typed_row(WaitingJob)) as cursor:
-        await cursor.execute(
-            _QUERIES["waiting_jobs"], {"tenant_id": tenant_id, "limit": _WAITING_JOBS_MAX}
-        )
-        waiting = await cursor.fetchall()
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(_QUERIES["running_pixel_steps"], {"tenant_id": tenant_id})
-        running: int | None = await cursor.fetchone()
-    async with conn.cursor(row_factory=typed_row(Drawing)) as cursor:
-        await cursor.execute(
-            _QUERIES["recent_drawings"], {"tenant_id": tenant_id, "limit": _RECENT_DRAWINGS}
-        )
-        recent = await cursor.fetchall()
-    return Backlog(waiting=waiting, running_pixel_steps=running or 0, recent=recent)
-
-
-async def forecasts(
-    conn: AsyncConnection, tenant_id: TenantId, jobs: Sequence[Job]
-) -> dict[JobId, Forecast]:
-    """Forecast those of some jobs of a tenant that have not ended."""
-    open_jobs = [job for job in jobs if job.state not in TERMINAL_JOB_STATES]
-    if not open_jobs:
-        return {}
-    backlog = await read_backlog(conn, tenant_id)
-    now = datetime.now(UTC)
-    return {job.job_id: forecast(backlog, job.job_id, now=now) for job in open_jobs}
-
-
 def forecast(backlog: Backlog, job_id: JobId, *, now: datetime) -> Forecast:
     """Tell what lies before a job that has not ended."""
     index = next(
         (index for index, other in enumerate(backlog.waiting) if other.job_id == job_id), None
     )
-    # What runs is on average half done.
-    work = backlog.running_pixel_steps / 2
     if index is None:
-        return Forecast(queue_position=0, finish_time=_time_of(backlog, work, now=now))
+        return Forecast(
+            queue_position=0, finish_time=_time_of(backlog, _running_work(backlog, job_id), now=now)
+        )
     job = backlog.waiting[index]
-    ahead = backlog.waiting[:index]
-    work += job.queued_count * job.pixel_steps
-    work += sum(_work_before_the_last(other, job) for other in backlog.waiting if other != job)
+    ahead, behind = backlog.waiting[:index], backlog.waiting[index + 1 :]
     return Forecast(
         queue_position=sum(other.queued_count if _overtakes(other, job) else 1 for other in ahead),
-        finish_time=_time_of(backlog, work, now=now),
+        finish_time=_time_of(backlog, _work(backlog, job, ahead=ahead, behind=behind), now=now),
     )
 
 
 def forecast_of_new(
-    backlog: Backlog, *, tier: Tier, image_count: int, pixel_steps: int, now: datetime
+    backlog: Backlog, *, tier: Tier, image_count: int, image_seconds: float, now: datetime
 ) -> Forecast:
-    """Tell what would lie before a job that comes now; ``pixel_steps`` is one image's work."""
-    new = WaitingJob(job_id=JobId(""), tier=tier, queued_count=image_count, pixel_steps=pixel_steps)
-    before = [other for other in backlog.waiting if not _overtakes(new, other)]
-    after = [other for other in backlog.waiting if _overtakes(new, other)]
+    """Tell what would lie before a job that comes now."""
+    new = WaitingJob(
+        job_id=JobId(""), tier=tier, queued_count=image_count, image_seconds=image_seconds
+    )
+    # Jobs that had no turn yet go first, in the order in which they came.
+    before = [
+        other
+        for other in backlog.waiting
+        if _overtakes(other, new) or (other.tier is tier and not other.served)
+    ]
+    after = [other for other in backlog.waiting if other not in before]
     return forecast(replace(backlog, waiting=[*before, new, *after]), new.job_id, now=now)
 
 
-def _work_before_the_last(other: WaitingJob, job: WaitingJob) -> int:
-    """Work of another job that is taken before this job's last image: jobs of a tier take turns."""
-    if _overtakes(other, job):
-        return other.queued_count * other.pixel_steps
-    if _overtakes(job, other):
-        return 0
-    return min(other.queued_count, job.queued_count) * other.pixel_steps
+def measured_pace(drawings: Sequence[Drawing]) -> float | None:
+    """Return the seconds that passed for each GPU second of these drawings."""
+    gpu_seconds = sum(drawing.gpu_seconds for drawing in drawings)
+    return busy_seconds(drawings) / gpu_seconds if gpu_seconds else None
 
 
-def _overtakes(one: WaitingJob, other: WaitingJob) -> bool:
-    return one.tier is Tier.INTERACTIVE and other.tier is not Tier.INTERACTIVE
+def measured_seconds(drawings: Sequence[Drawing]) -> Mapping[Kind, float]:
+    """Return the GPU seconds of an image of each kind that was drawn, on average."""
+    by_kind: dict[Kind, list[float]] = {}
+    for drawing in drawings:
+        by_kind.setdefault(drawing.kind, []).append(drawing.gpu_seconds)
+    return {kind: sum(seconds) / len(seconds) for kind, seconds in by_kind.items()}
 
 
-def _time_of(backlog: Backlog, pixel_steps: float, *, now: datetime) -> datetime | None:
-    done = sum(drawing.pixel_steps for drawing in backlog.recent)
-    if not done:
-        return None
-    return now + timedelta(seconds=busy_seconds(backlog.recent) * pixel_steps / done)
+def expected_seconds(kind: Kind, measured: Mapping[Kind, float]) -> float:
+    """Return the GPU seconds of an image, from its own kind or scaled from the nearest one.
+
+    The nearest is one of the same size if there is any, because a step's time does not grow evenly
+    with the size. Zero when nothing was measured; then the pace is unknown too.
+    """
+    if kind in measured:
+        return measured[kind]
+    same_size = [known for known in measured if _size(known) == _size(kind)]
+    nearest = min(
+        same_size or measured,
+        key=lambda known: abs(known.pixel_steps - kind.pixel_steps),
+        default=None,
+    )
+    if nearest is None:
+        return 0.0
+    return measured[nearest] * kind.pixel_steps / nearest.pixel_steps
 
 
 def busy_seconds(drawings: Sequence[Drawing]) -> float:
@@ -153,3 +157,67 @@ def busy_seconds(drawings: Sequence[Drawing]) -> float:
         seconds += max((drawing.end_time - start).total_seconds(), 0.0)
         covered_until = max(covered_until, drawing.end_time)
     return seconds
+
+
+def _work(
+    backlog: Backlog,
+    job: WaitingJob,
+    *,
+    ahead: Sequence[WaitingJob],
+    behind: Sequence[WaitingJob],
+) -> float:
+    """GPU seconds until a job's last waiting image is drawn."""
+    before = sum(_turns_before_the_last(other, job, is_ahead=True) for other in ahead)
+    before += sum(_turns_before_the_last(other, job, is_ahead=False) for other in behind)
+    running = sum(image.seconds_left for image in backlog.running)
+    return running + before + job.queued_count * job.image_seconds + _company(backlog, job)
+
+
+def _turns_before_the_last(other: WaitingJob, job: WaitingJob, *, is_ahead: bool) -> float:
+    """GPU seconds of another job that go before this job's last image: a tier's jobs take turns."""
+    if _overtakes(other, job):
+        return other.queued_count * other.image_seconds
+    if _overtakes(job, other):
+        return 0.0
+    turns = job.queued_count if is_ahead else job.queued_count - 1
+    return min(other.queued_count, turns) * other.image_seconds
+
+
+def _company(backlog: Backlog, job: WaitingJob) -> float:
+    """GPU seconds of images that begin after the job's last one and are drawn beside it.
+
+    Where others still wait, every slot is taken by an image that is, on average, half drawn when
+    the job's last one ends.
+    """
+    waiting = sum(other.queued_count for other in backlog.waiting)
+    rivals = waiting - job.queued_count
+    if rivals == 0 or job.tier is Tier.INTERACTIVE:
+        return 0.0
+    beside = min(max(len(backlog.running) - 1, 0), rivals)
+    return beside * job.image_seconds / 2
+
+
+def _running_work(backlog: Backlog, job_id: JobId) -> float:
+    """GPU seconds until the last running image of a job is drawn: all move on step by step."""
+    own = max(
+        (image.seconds_left for image in backlog.running if image.job_id == job_id), default=0.0
+    )
+    return sum(
+        # A slot that becomes free meanwhile is taken by who waits.
+        own if backlog.waiting else min(image.seconds_left, own)
+        for image in backlog.running
+    )
+
+
+def _overtakes(one: WaitingJob, other: WaitingJob) -> bool:
+    return one.tier is Tier.INTERACTIVE and other.tier is not Tier.INTERACTIVE
+
+
+def _time_of(backlog: Backlog, gpu_seconds: float, *, now: datetime) -> datetime | None:
+    if backlog.pace is None:
+        return None
+    return now + timedelta(seconds=backlog.pace * gpu_seconds)
+
+
+def _size(kind: Kind) -> tuple[str, int, int]:
+    return kind.model, kind.width, kind.height

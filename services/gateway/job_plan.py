@@ -12,6 +12,7 @@ from atelier.v1 import image_pb2, job_service_pb2
 from services.gateway import resource_names
 from services.gateway.conversions import enum_text
 from services.gateway.errors import FieldViolation, invalid_fields, model_not_allowed
+from services.gateway.finish_forecast import Kind
 from services.jobs.model_catalogue import Limits, Model, ModelCatalogue
 from services.jobs.records import ImageSpec
 
@@ -30,9 +31,14 @@ class PlannedImage:
     client_ref: str | None
 
     @property
-    def pixel_steps(self) -> int:
-        """Its work, as far as it can be told beforehand."""
-        return self.spec.width * self.spec.height * self.spec.num_inference_steps
+    def kind(self) -> Kind:
+        """What decides how long it takes."""
+        return Kind(
+            model=self.spec.model,
+            width=self.spec.width,
+            height=self.spec.height,
+            num_inference_steps=self.spec.num_inference_steps,
+        )
 
 
 def draw_seed() -> int:

@@ -17,10 +17,10 @@ from services.gateway.acceptance import (
     quote,
     tenant_of_caller,
 )
+from services.gateway.backlogs import read_backlogs
 from services.gateway.callers import Caller, current_caller
 from services.gateway.conversions import enum_text, to_datetime, to_money
 from services.gateway.errors import invalid_state, not_found
-from services.gateway.finish_forecast import forecast_of_new, read_backlog
 from services.gateway.job_messages import image_message
 from services.gateway.job_plan import draw_seed
 from services.gateway.job_watch import JobWatch
@@ -166,13 +166,10 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             tenant = await tenant_of_caller(conn, caller)
             quoted = await quote(conn, tenant, wish, now=self._now())
             await check_balance(conn, tenant, quoted.total_nanos)
-            expected = forecast_of_new(
-                await read_backlog(conn, tenant.tenant_id),
-                tier=wish.tier,
-                image_count=len(wish.images),
-                pixel_steps=wish.images[0].pixel_steps,
-                now=self._now(),
-            )
+            backlogs = await read_backlogs(conn, tenant.tenant_id)
+        expected = backlogs.forecast_of_new(
+            [image.kind for image in wish.images], tier=wish.tier, now=self._now()
+        )
         answer = job_service_pb2.Job()
         answer.CopyFrom(request.job)
         answer.ClearField("specs")

@@ -13,9 +13,10 @@ from services.gateway.acceptance import (
     tenant_of_caller,
     tokens_of,
 )
+from services.gateway.backlogs import forecasts
 from services.gateway.callers import Caller
 from services.gateway.errors import not_found
-from services.gateway.finish_forecast import NOTHING_KNOWN, forecasts
+from services.gateway.finish_forecast import NOTHING_KNOWN
 from services.gateway.job_messages import job_message
 from services.gateway.job_prices import prices_of_jobs
 from services.gateway.once import OnceKey

@@ -260,7 +260,7 @@ async def test_a_job_tells_what_is_before_it_and_when_it_will_be_done(
     assert (urgent.queue_position, urgent.HasField("estimated_finish_time")) == (0, True)
     # Two urgent images, then the jobs take turns; the one never served yet goes first.
     assert [job.queue_position for job in listed.jobs] == [0, 2, 3]
-    assert (asked.name, asked.image_count, asked.queue_position) == ("", 5, 4)
+    assert (asked.name, asked.image_count, asked.queue_position) == ("", 5, 3)
     assert asked.hold.nanos == 5_000_000
     assert asked.HasField("estimated_finish_time")
     assert [image.image_count for image in listed.jobs] == [2, 2, 3]
@@ -314,6 +314,22 @@ async def test_usage_balance_and_invoice_tell_the_same_sum(
         billing_service_pb2.ListInvoicesRequest(parent=parent)
     )
 
+    transfers = await acme.admin.billing.ListTransfers(
+        billing_service_pb2.ListTransfersRequest(parent=parent, page_size=3)
+    )
+    older = await acme.admin.billing.ListTransfers(
+        billing_service_pb2.ListTransfersRequest(
+            parent=parent, page_size=1000, page_token=transfers.next_page_token
+        )
+    )
+
+    kinds = [item.kind for item in (*transfers.transfers, *older.transfers)]
+    assert kinds[:2] == [billing_service_pb2.TRANSFER_KIND_POST] * 2
+    assert kinds[2:] == [
+        *[billing_service_pb2.TRANSFER_KIND_PENDING] * 3,
+        billing_service_pb2.TRANSFER_KIND_SINGLE,
+    ]
+    assert older.next_page_token == ""
     assert balance.posted.nanos == 10**12 - 2_000_000
     assert balance.held.nanos == 1_000_000
     assert balance.available.nanos == 10**12 - 3_000_000
