@@ -8,36 +8,61 @@ from metering.price_document import Tier
 from services.gateway.finish_forecast import (
     Backlog,
     Drawing,
+    Kind,
+    RunningImage,
     WaitingJob,
     busy_seconds,
+    expected_seconds,
     forecast,
     forecast_of_new,
+    measured_pace,
+    measured_seconds,
 )
 from tenants.ids import JobId
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
+def kind(*, size: int = 64, steps: int = 10) -> Kind:
+    return Kind(model="m", width=size, height=size, num_inference_steps=steps)
+
+
 def waiting(
-    name: str, count: int, *, tier: Tier = Tier.BATCH, pixel_steps: int = 100
+    name: str,
+    count: int,
+    *,
+    tier: Tier = Tier.BATCH,
+    image_seconds: float = 1.0,
+    served: bool = False,
 ) -> WaitingJob:
-    return WaitingJob(job_id=JobId(name), tier=tier, queued_count=count, pixel_steps=pixel_steps)
-
-
-def drawing(start_seconds: float, end_seconds: float, pixel_steps: int = 100) -> Drawing:
-    return Drawing(
-        claim_time=NOW + timedelta(seconds=start_seconds),
-        end_time=NOW + timedelta(seconds=end_seconds),
-        pixel_steps=pixel_steps,
+    return WaitingJob(
+        job_id=JobId(name),
+        tier=tier,
+        queued_count=count,
+        image_seconds=image_seconds,
+        served=served,
     )
 
 
-# One image of 100 pixel-steps each second.
-RECENT = [drawing(-10, -9), drawing(-5, -4)]
+def running(name: str, seconds_left: float) -> RunningImage:
+    return RunningImage(job_id=JobId(name), seconds_left=seconds_left)
 
 
-def backlog(*jobs: WaitingJob, running_pixel_steps: int = 0) -> Backlog:
-    return Backlog(waiting=jobs, running_pixel_steps=running_pixel_steps, recent=RECENT)
+def drawing(
+    start_seconds: float, end_seconds: float, *, of: Kind | None = None, gpu_seconds: float = 1.0
+) -> Drawing:
+    return Drawing(
+        kind=of or kind(),
+        claim_time=NOW + timedelta(seconds=start_seconds),
+        end_time=NOW + timedelta(seconds=end_seconds),
+        gpu_seconds=gpu_seconds,
+    )
+
+
+def backlog(
+    *jobs: WaitingJob, in_flight: tuple[RunningImage, ...] = (), pace: float | None = 1.0
+) -> Backlog:
+    return Backlog(waiting=jobs, running=in_flight, pace=pace)
 
 
 def seconds_until(name: str, known: Backlog) -> float:
@@ -50,9 +75,27 @@ def test_a_job_alone_takes_as_long_as_its_images() -> None:
     assert seconds_until("a", backlog(waiting("a", 30))) == 30
 
 
-def test_what_runs_is_half_done() -> None:
-    assert seconds_until("a", backlog(waiting("a", 30), running_pixel_steps=400)) == 32
-    assert seconds_until("gone to work", backlog(running_pixel_steps=400)) == 2
+def test_the_pace_makes_gpu_seconds_into_seconds() -> None:
+    assert seconds_until("a", backlog(waiting("a", 30), pace=1.5)) == 45
+
+
+def test_what_runs_is_finished_first() -> None:
+    known = backlog(waiting("a", 30), in_flight=(running("a", 0.5), running("b", 1.5)))
+
+    assert seconds_until("a", known) == 32
+
+
+def test_images_that_run_together_move_on_together() -> None:
+    known = backlog(in_flight=(running("short", 1.0), running("long", 3.0)))
+
+    assert seconds_until("short", known) == 2
+    assert seconds_until("long", known) == 4
+
+
+def test_a_slot_that_becomes_free_is_taken_by_who_waits() -> None:
+    known = backlog(waiting("other", 5), in_flight=(running("short", 1.0), running("long", 3.0)))
+
+    assert seconds_until("long", known) == 6
 
 
 def test_a_small_job_shares_turns_with_a_large_one() -> None:
@@ -63,6 +106,19 @@ def test_a_small_job_shares_turns_with_a_large_one() -> None:
     assert forecast(known, JobId("small"), now=NOW).queue_position == 1
 
 
+def test_who_comes_behind_in_the_turns_takes_one_less() -> None:
+    known = backlog(waiting("small", 5), waiting("large", 1000))
+
+    assert seconds_until("small", known) == 9
+
+
+def test_the_last_image_has_the_company_of_those_that_go_on() -> None:
+    in_flight = (running("large", 0.0), running("large", 0.0), running("large", 0.0))
+    known = backlog(waiting("small", 1), waiting("large", 1000), in_flight=in_flight)
+
+    assert seconds_until("small", known) == 2
+
+
 def test_urgent_images_go_before_all_others() -> None:
     known = backlog(waiting("urgent", 7, tier=Tier.INTERACTIVE), waiting("a", 2))
 
@@ -71,23 +127,52 @@ def test_urgent_images_go_before_all_others() -> None:
     assert seconds_until("urgent", known) == 7
 
 
-def test_larger_images_take_longer() -> None:
-    assert seconds_until("a", backlog(waiting("a", 3, pixel_steps=400))) == 12
-
-
 def test_nothing_is_promised_before_anything_was_drawn() -> None:
-    known = Backlog(waiting=[waiting("a", 1)], running_pixel_steps=0, recent=[])
+    known = backlog(waiting("a", 1), pace=None)
 
     assert forecast(known, JobId("a"), now=NOW).finish_time is None
 
 
-@pytest.mark.parametrize(("tier", "position"), [(Tier.INTERACTIVE, 1), (Tier.BATCH, 5)])
-def test_a_new_job_stands_behind_those_of_its_tier(tier: Tier, position: int) -> None:
-    known = backlog(waiting("urgent", 4, tier=Tier.INTERACTIVE), waiting("a", 9))
+@pytest.mark.parametrize(
+    ("tier", "served", "position"),
+    [(Tier.INTERACTIVE, True, 1), (Tier.BATCH, False, 5), (Tier.BATCH, True, 4)],
+)
+def test_a_new_job_goes_before_those_of_its_tier_that_had_a_turn(
+    tier: Tier, position: int, *, served: bool
+) -> None:
+    known = backlog(waiting("urgent", 4, tier=Tier.INTERACTIVE), waiting("a", 9, served=served))
 
-    expected = forecast_of_new(known, tier=tier, image_count=1, pixel_steps=100, now=NOW)
+    expected = forecast_of_new(known, tier=tier, image_count=1, image_seconds=1.0, now=NOW)
 
     assert expected.queue_position == position
+
+
+def test_an_image_is_expected_to_take_what_its_kind_took() -> None:
+    measured = measured_seconds(
+        [
+            drawing(0, 1, of=kind(steps=10), gpu_seconds=2.0),
+            drawing(0, 1, of=kind(steps=10), gpu_seconds=4.0),
+            drawing(0, 1, of=kind(steps=20), gpu_seconds=5.0),
+        ]
+    )
+
+    assert expected_seconds(kind(steps=10), measured) == 3.0
+    assert expected_seconds(kind(steps=20), measured) == 5.0
+
+
+def test_a_kind_never_drawn_is_scaled_from_the_nearest_of_its_size() -> None:
+    measured = {kind(size=64, steps=10): 3.0, kind(size=128, steps=10): 20.0}
+
+    assert expected_seconds(kind(size=128, steps=5), measured) == 10.0
+    assert expected_seconds(kind(size=256, steps=10), measured) == 80.0
+    assert expected_seconds(kind(), {}) == 0.0
+
+
+def test_pauses_between_images_are_no_part_of_the_pace() -> None:
+    drawings = [drawing(0, 3, gpu_seconds=2.0), drawing(100, 103, gpu_seconds=2.0)]
+
+    assert measured_pace(drawings) == 1.5
+    assert measured_pace([]) is None
 
 
 def test_drawing_together_counts_once_and_waiting_for_work_not_at_all() -> None:
