@@ -1,5 +1,7 @@
 import asyncio
 import json
+import subprocess
+import sys
 from collections import deque
 from pathlib import Path
 
@@ -166,3 +168,18 @@ def test_the_example_can_be_ordered() -> None:
 
     assert len({entry.spec.image.prompt for entry in entries}) == 16
     assert sum(entry.spec.image.HasField("seed") for entry in entries) == 8
+
+
+def test_client_and_command_line_load_nothing_of_the_servers() -> None:
+    program = (
+        "import sys, atelier, atelier.cli.main; atelier.Client; "
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    servers = {"torch", "diffusers", "numpy", "celery", "psycopg", "pydantic", "protovalidate"}
+    ours = {"services", "tenants", "metering", "database"}
+    assert not set(loaded) & (servers | ours)

@@ -12,6 +12,7 @@ from atelier.cli.output import Column, message_fields
 from atelier.cli.session import Session, in_session
 from atelier.cli.values import MOMENT
 from atelier.money import format_money
+from atelier.names import last_id
 from atelier.v1.usage_service_pb2 import (
     UsageDimension,
     UsageExportKind,
@@ -126,16 +127,18 @@ def _columns(groupings: Sequence[str]) -> Sequence[Column[UsageGroup]]:
         def text(group: UsageGroup) -> str:
             if not group.group_values:
                 return "total" if index == 0 else ""
-            return group.group_values[index]
+            return last_id(group.group_values[index])
 
         return Column(groupings[index], text)
 
     return (
         *(value(index) for index in range(len(groupings))),
         Column("images", lambda group: str(group.image_count), is_number=True),
-        Column("succeeded", lambda group: str(group.succeeded_count), is_number=True),
-        Column("failed", lambda group: str(group.failed_count), is_number=True),
-        Column("seconds", lambda group: f"{group.gpu_seconds:.1f}", is_number=True),
+        Column(
+            "succeeded", lambda group: str(group.succeeded_count), is_number=True, is_detail=True
+        ),
+        Column("failed", lambda group: str(group.failed_count), is_number=True, is_detail=True),
+        Column("seconds", lambda group: f"{group.gpu_seconds:.1f}", is_number=True, is_detail=True),
         Column(
             "energy",
             lambda group: energy_text(group.energy_millijoules, group.energy_source),
