@@ -31,6 +31,8 @@ _EVENTS_PER_LOOK: Final = 200
 _LOOK_SECONDS_RUNNING: Final = 0.5
 # A notification comes before; a lost one costs no more than this.
 _LOOK_SECONDS_QUIET: Final = 2.0
+# How old the forecast may be that a watcher was told last.
+_FORECAST_SECONDS: Final = 5.0
 # A burst of notifications is answered with one look.
 _BURST_SECONDS: Final = 0.03
 
@@ -98,8 +100,7 @@ class JobWatch:
         self, look: "_Look", sent: "_Sent", *, previews: bool
     ) -> Iterator[job_service_pb2.WatchJobResponse]:
         if sent.job is None:
-            sent.job = look.job
-            yield job_service_pb2.WatchJobResponse(job=look.message)
+            yield _job_news(look, sent)
         for event in look.events:
             sent.event_number = event.event_number
             if event.image_id in look.images and event.image_state is not None:
@@ -109,9 +110,8 @@ class JobWatch:
             yield job_service_pb2.WatchJobResponse(
                 progress=_progress_message(look.job, progress, previews=previews)
             )
-        if look.caught_up and look.job != sent.job:
-            sent.job = look.job
-            yield job_service_pb2.WatchJobResponse(job=look.message)
+        if look.caught_up and look.message is not None and look.message != sent.message:
+            yield _job_news(look, sent)
         if time.monotonic() - sent.sent_seconds >= self._keep_alive_seconds:
             yield job_service_pb2.WatchJobResponse(keep_alive=job_service_pb2.KeepAlive())
 
@@ -124,6 +124,16 @@ class _Sent:
     job: Job | None = None
     progress_time: datetime | None = None
     sent_seconds: float = field(default_factory=time.monotonic)
+    message: job_service_pb2.Job | None = None
+    job_seconds: float = 0.0
+
+    def note_job(self, job: Job, message: job_service_pb2.Job | None) -> None:
+        """Note what was told of the job, and when."""
+        self.job, self.message, self.job_seconds = job, message, time.monotonic()
+
+    def is_current(self, job: Job) -> bool:
+        """Whether nothing new is to be told of the job: neither of itself nor of its forecast."""
+        return job == self.job and time.monotonic() - self.job_seconds < _FORECAST_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +141,8 @@ class _Look:
     """What one look at the database found."""
 
     job: Job
-    # Empty when the job is as it was last sent.
-    message: job_service_pb2.Job
+    # None when what was sent last is still current.
+    message: job_service_pb2.Job | None
     events: list[JobEvent]
     images: dict[ImageId, Image]
     receipts: dict[ImageId, Receipt]
@@ -185,10 +195,15 @@ async def _looked(conn: Connection, job: Job, events: list[JobEvent], sent: _Sen
     )
 
 
-async def _message(conn: Connection, job: Job, sent: _Sent) -> job_service_pb2.Job:
+def _job_news(look: _Look, sent: _Sent) -> job_service_pb2.WatchJobResponse:
+    sent.note_job(look.job, look.message)
+    return job_service_pb2.WatchJobResponse(job=look.message)
+
+
+async def _message(conn: Connection, job: Job, sent: _Sent) -> job_service_pb2.Job | None:
     """Write the job when it will be sent; price and forecast cost several questions."""
-    if job == sent.job:
-        return job_service_pb2.Job()
+    if sent.is_current(job):
+        return None
     return (await job_messages(conn, job.tenant_id, [job]))[0]
 
 
