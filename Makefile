@@ -80,7 +80,7 @@ test-e2e: $(STAMP) ## The whole chain as real processes
 # ---------------------------------------------------------------- checks
 
 .PHONY: check
-check: check-style check-contract check-imports check-types ## Style, contract, generated code, import rules, types
+check: check-style check-contract check-docker check-imports check-types ## Style, contract, generated code, Dockerfile, import rules, types
 
 .PHONY: check-style
 check-style: $(STAMP)
@@ -94,6 +94,10 @@ check-contract: $(STAMP) $(BUF_STAMP)
 .PHONY: check-imports
 check-imports: $(STAMP)
 	$(BIN)/lint-imports --no-cache
+
+.PHONY: check-docker
+check-docker: $(STAMP)
+	$(BIN)/hadolint docker/Dockerfile
 
 .PHONY: check-types
 check-types: $(STAMP)
