@@ -6,19 +6,35 @@ WHERE session_id = %(session_id)s AND end_time IS NULL AND ready AND NOT drain
 FOR SHARE;
 
 -- name: best_image
-SELECT image.image_id, image.job_id, image.attempt
-FROM jobs AS job
-CROSS JOIN LATERAL (
-    SELECT image_id, job_id, attempt
-    FROM images
-    WHERE images.job_id = job.job_id AND state = 'QUEUED' AND model = %(model)s
-        AND (lost_attempt_count = 0 OR %(nothing_in_flight)s)
-    ORDER BY image_number
-    LIMIT 1
-) AS image
-WHERE job.tenant_id = %(tenant_id)s AND job.queued_count > 0
-    AND (job.tier = 'INTERACTIVE' OR NOT %(interactive_only)s)
-ORDER BY job.tier = 'INTERACTIVE' DESC, job.last_claim_time NULLS FIRST, job.create_time, job.job_id
+-- An image that must run alone goes first in its tier: its worker has emptied itself for it.
+SELECT image_id, job_id, attempt
+FROM (
+    (
+        SELECT image_id, job_id, attempt, tier, true AS alone
+        FROM images
+        WHERE tenant_id = %(tenant_id)s AND model = %(model)s AND state = 'QUEUED' AND lost_attempt_count > 0
+            AND %(nothing_in_flight)s AND (tier = 'INTERACTIVE' OR NOT %(interactive_only)s)
+        ORDER BY tier = 'INTERACTIVE' DESC, create_time, image_id
+        LIMIT 1
+    )
+    UNION ALL
+    (
+        SELECT image.image_id, image.job_id, image.attempt, job.tier, false AS alone
+        FROM jobs AS job
+        CROSS JOIN LATERAL (
+            SELECT image_id, job_id, attempt
+            FROM images
+            WHERE images.job_id = job.job_id AND state = 'QUEUED' AND model = %(model)s AND lost_attempt_count = 0
+            ORDER BY image_number
+            LIMIT 1
+        ) AS image
+        WHERE job.tenant_id = %(tenant_id)s AND job.queued_count > 0
+            AND (job.tier = 'INTERACTIVE' OR NOT %(interactive_only)s)
+        ORDER BY job.tier = 'INTERACTIVE' DESC, job.last_claim_time NULLS FIRST, job.create_time, job.job_id
+        LIMIT 1
+    )
+) AS candidate
+ORDER BY tier = 'INTERACTIVE' DESC, alone DESC
 LIMIT 1;
 
 -- name: get_claimed

@@ -52,6 +52,8 @@ class SessionTruth:
     cancel_wishes: tuple[AttemptKey, ...]
     invalid_attempts: tuple[AttemptKey, ...]
     interactive_images_waiting: int
+    # They lost a worker before: each waits until a worker has nothing else in flight.
+    alone_images_waiting: int
     drain: bool
     lease_expire_time: datetime
 
@@ -91,7 +93,10 @@ async def heartbeat(
         invalid_attempts=tuple(
             attempt.key for attempt in beat.running if attempt.key.claim_token not in valid
         ),
-        interactive_images_waiting=await _count_interactive(conn, beat, tenant_id),
+        interactive_images_waiting=await _count(
+            conn, _QUERIES["count_waiting_interactive"], beat, tenant_id
+        ),
+        alone_images_waiting=await _count(conn, _QUERIES["count_waiting_alone"], beat, tenant_id),
         drain=session.drain,
         lease_expire_time=session.lease_expire_time,
     )
@@ -182,11 +187,8 @@ async def _valid_attempts(
         return {row.claim_token: row.cancel_wished for row in await cursor.fetchall()}
 
 
-async def _count_interactive(conn: AsyncConnection, beat: Heartbeat, tenant_id: TenantId) -> int:
+async def _count(conn: AsyncConnection, query: bytes, beat: Heartbeat, tenant_id: TenantId) -> int:
     async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(
-            _QUERIES["count_waiting_interactive"],
-            {"tenant_id": tenant_id, "model": beat.worker.model},
-        )
+        await cursor.execute(query, {"tenant_id": tenant_id, "model": beat.worker.model})
         count: int | None = await cursor.fetchone()
     return count or 0

@@ -48,6 +48,11 @@ FROM jobs JOIN images USING (job_id)
 WHERE jobs.tenant_id = %(tenant_id)s AND jobs.queued_count > 0 AND jobs.tier = 'INTERACTIVE'
     AND images.state = 'QUEUED' AND images.model = %(model)s;
 
+-- name: count_waiting_alone
+SELECT count(*)
+FROM images
+WHERE tenant_id = %(tenant_id)s AND model = %(model)s AND state = 'QUEUED' AND lost_attempt_count > 0;
+
 -- name: end_session
 UPDATE worker_sessions
 SET end_time = clock_timestamp(), ready = false

@@ -80,6 +80,7 @@ def truth_message(truth: SessionTruth) -> recorder_pb2.AttendResponse:
         cancel_wishes=_attempt_messages(truth.cancel_wishes),
         invalid_attempts=_attempt_messages(truth.invalid_attempts),
         interactive_images_waiting=truth.interactive_images_waiting,
+        alone_images_waiting=truth.alone_images_waiting,
         drain=truth.drain,
         duty_cycle=1.0,
         lease_expire_time=_timestamp(truth.lease_expire_time),

@@ -216,6 +216,7 @@ def _truth(response: recorder_pb2.AttendResponse) -> Truth:
             AttemptKey(attempt.image_id, attempt.attempt) for attempt in response.invalid_attempts
         ),
         interactive_images_waiting=response.interactive_images_waiting,
+        alone_images_waiting=response.alone_images_waiting,
         drain=response.drain,
         # Unset on the wire is 0, which would stop the engine for good.
         duty_cycle=response.duty_cycle or 1.0,

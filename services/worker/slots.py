@@ -2,7 +2,8 @@
 
 A token waits for whichever comes first: a free batch slot, or an interactive image while an
 interactive slot is free. An image that must run alone is claimed when nothing else is in flight,
-and nothing else is claimed until it ends.
+and nothing else is claimed until it ends. While one waits no batch image joins what runs, so that
+the worker becomes empty for it.
 """
 
 from collections.abc import Generator
@@ -42,6 +43,7 @@ class Slots:
         self._slots = batch_slots + interactive_slots
         self._waiting_tokens = 0
         self._interactive_images_waiting = 0
+        self._alone_images_waiting = 0
         self._alone = False
         self._claiming = False
         self._draining = False
@@ -75,6 +77,8 @@ class Slots:
         with self._changed:
             self._claiming = False
             self._alone = alone
+            if alone:
+                self._alone_images_waiting = max(self._alone_images_waiting - 1, 0)
             self._changed.notify_all()
 
     def refused(self, slot: Slot) -> None:
@@ -84,6 +88,8 @@ class Slots:
             if slot is Slot.INTERACTIVE:
                 # Somebody else got it; the next heartbeat tells of new ones.
                 self._interactive_images_waiting = 0
+            else:
+                self._alone_images_waiting = 0
             self._put_back(slot)
 
     def free(self, slot: Slot, *, alone: bool) -> None:
@@ -99,6 +105,12 @@ class Slots:
             self._interactive_images_waiting = images_waiting
             if images_waiting:
                 self._changed.notify_all()
+
+    def tell_alone(self, images_waiting: int) -> None:
+        """Images wait that must run alone, says the recorder."""
+        with self._changed:
+            self._alone_images_waiting = images_waiting
+            self._changed.notify_all()
 
     def drain(self) -> None:
         """No token gets a slot any more; those that wait end."""
@@ -117,7 +129,7 @@ class Slots:
     def _take_slot(self) -> Slot | None:
         if self._claiming or self._alone:
             return None
-        if self._batch_slots_free:
+        if self._batch_slots_free and not self._becomes_empty():
             self._batch_slots_free -= 1
             self._claiming = True
             return Slot.BATCH
@@ -126,6 +138,10 @@ class Slots:
             self._claiming = True
             return Slot.INTERACTIVE
         return None
+
+    def _becomes_empty(self) -> bool:
+        slots_free = self._batch_slots_free + self._interactive_slots_free
+        return self._alone_images_waiting > 0 and slots_free < self._slots
 
     def _put_back(self, slot: Slot) -> None:
         if slot is Slot.BATCH:

@@ -63,6 +63,7 @@ class Truth:
     cancel_wishes: frozenset[AttemptKey]
     invalid_attempts: frozenset[AttemptKey]
     interactive_images_waiting: int
+    alone_images_waiting: int
     drain: bool
     duty_cycle: float
 

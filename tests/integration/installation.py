@@ -22,7 +22,7 @@ from metering import ledger
 from metering.invariants import check_invariants
 from metering.price_book import insert_price_version
 from metering.price_document import Component, PriceComponent, PriceDocument, Tier
-from services.jobs import job_store
+from services.jobs import job_store, recovery
 from services.jobs.cancellation import cancel_job
 from services.jobs.image_states import TERMINAL_JOB_STATES, ImageState
 from services.jobs.records import Image, ImageSpec, Job, NewImage, NewJob
@@ -114,6 +114,21 @@ class Studio:
         """Do what only time does otherwise."""
         async with await self._connect() as conn:
             await conn.execute(query.encode(), values)
+
+    async def lose(self, image_id: str) -> None:
+        """End the session that holds an image, and find the image as the housekeeper does."""
+        await self.write(
+            "UPDATE attempts SET began_step = true WHERE image_id = %s AND outcome IS NULL",
+            image_id,
+        )
+        async with await self._connect() as conn:
+            await conn.execute(
+                "UPDATE worker_sessions SET end_time = now() WHERE session_id ="
+                " (SELECT session_id FROM images WHERE image_id = %s)",
+                [image_id],
+            )
+            for lost in await recovery.lost_attempts(conn, limit=100):
+                await recovery.recover_lost(conn, lost)
 
     async def captures(self) -> list[tuple[object, object]]:
         """The images charged, and for how much."""

@@ -93,20 +93,7 @@ async def test_the_late_result_of_a_lost_attempt_is_refused_and_its_file_deleted
 ) -> None:
     await studio.accept(spec())
     lost = await session.claim()
-    await studio.write(
-        "UPDATE images SET state = 'QUEUED', claim_token = NULL, session_id = NULL"
-        " WHERE image_id = %s",
-        lost.held.image_id,
-    )
-    await studio.write(
-        "UPDATE attempts SET outcome = 'LOST', end_time = now() WHERE image_id = %s",
-        lost.held.image_id,
-    )
-    await studio.write(
-        "UPDATE jobs SET queued_count = queued_count + 1, running_count = running_count - 1"
-        " WHERE tenant_id = %s",
-        studio.tenant_id,
-    )
+    await studio.lose(lost.held.image_id)
     second = await session.claim()
 
     late = await session.finish(drawn(lost.held))

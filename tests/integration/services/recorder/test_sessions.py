@@ -144,6 +144,33 @@ async def test_waiting_interactive_images_are_told_with_every_heartbeat(
     await until_truth(session, interactive_images_waiting=0)
 
 
+async def test_an_image_that_lost_a_worker_goes_first_to_one_with_nothing_in_flight(
+    session: Session, studio: Studio
+) -> None:
+    await studio.accept(spec(seed=1))
+    lost = await session.claim()
+    await studio.lose(lost.held.image_id)
+    session.held.remove(lost.held.key)
+    await studio.accept(spec(seed=2), spec(seed=3))
+
+    async def told() -> Truth | None:
+        truth = await session.heard()
+        return truth if truth.alone_images_waiting == 1 else None
+
+    await eventually(told)
+    beside = await asyncio.to_thread(
+        session.client.claim, interactive_only=False, nothing_in_flight=False
+    )
+    alone = await asyncio.to_thread(
+        session.client.claim, interactive_only=False, nothing_in_flight=True
+    )
+
+    assert beside is not None
+    assert alone is not None
+    assert (beside.spec.seed, beside.alone) == (2, False)
+    assert (alone.spec.seed, alone.alone, alone.held.attempt) == (1, True, 2)
+
+
 async def test_a_cancel_wish_travels_down_until_it_is_confirmed(
     session: Session, studio: Studio
 ) -> None:

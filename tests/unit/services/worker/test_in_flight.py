@@ -10,6 +10,7 @@ def truth(*, cancelled: HeldAttempt | None = None, invalid: HeldAttempt | None =
         cancel_wishes=frozenset({cancelled.key} if cancelled else ()),
         invalid_attempts=frozenset({invalid.key} if invalid else ()),
         interactive_images_waiting=0,
+        alone_images_waiting=0,
         drain=False,
         duty_cycle=1.0,
     )
