@@ -62,6 +62,8 @@ def start_broker(
             *("--maxmemory", str(_MEMORY_BYTES_MAX), "--maxmemory-policy", "noeviction"),
             *("--appendonly", "yes", "--save", ""),
             *("--daemonize", "no", "--loglevel", "notice"),
+            # A title would be written over the environment, which marks whose process it is.
+            *("--set-proc-title", "no"),
         ],
         environment={"PATH": os.defpath, **(environment or {})},
         log_path=log_path,

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,12 @@ def test_tokens_survive_kill_9_of_the_broker(broker: Broker) -> None:
 
     assert ask(broker, "LRANGE sd35 0 -1") == "*1\r\n$5\r\ntoken\r\n"
     stop_broker(again)
+
+
+def test_its_environment_stays_readable_for_who_looks_for_leftovers(broker: Broker) -> None:
+    environment = Path(f"/proc/{broker.child.pid}/environ").read_bytes()
+
+    assert environment.startswith(b"PATH=")
 
 
 def test_stopping_leaves_no_process(broker: Broker) -> None:
