@@ -44,6 +44,8 @@ class Model(_Frozen):
     display_name: str
     source: str
     precision: str
+    # What computes, for people.
+    backend: str = ""
     width: Limits[int]
     height: Limits[int]
     pixels_max: int

@@ -44,6 +44,7 @@ CATALOGUE = """
 display_name = "Test model"
 source = "random-checkpoint"
 precision = "fp32 cpu"
+backend = "torch on cpu"
 width = { min = 64, max = 512, default = 128 }
 height = { min = 64, max = 512, default = 128 }
 pixels_max = 131072

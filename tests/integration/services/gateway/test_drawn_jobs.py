@@ -15,6 +15,7 @@ from atelier.v1 import (
     energy_pb2,
     image_pb2,
     job_service_pb2,
+    model_service_pb2,
     usage_service_pb2,
 )
 from services.recorder.spool import spool_name
@@ -264,6 +265,52 @@ async def test_a_job_tells_what_is_before_it_and_when_it_will_be_done(
     assert asked.hold.nanos == 5_000_000
     assert asked.HasField("estimated_finish_time")
     assert [image.image_count for image in listed.jobs] == [2, 2, 3]
+
+
+async def test_a_model_tells_what_was_measured_on_the_tenants_own_images(
+    acme: Studio, zeta: Studio, drawer: Drawer
+) -> None:
+    await acme.member.jobs.CreateJob(create_job(spec(3)))
+    for _ in range(3):
+        await drawer.succeed(await drawer.claim())
+    name = model_service_pb2.GetModelRequest(name="models/test-model")
+
+    model = await acme.member.models.GetModel(name)
+    other = await acme.member.models.GetModel(
+        model_service_pb2.GetModelRequest(name="models/other-model")
+    )
+    stranger = await zeta.member.models.GetModel(name)
+
+    (measured,) = model.measurements
+    assert (measured.size.width, measured.size.height) == (128, 128)
+    assert (measured.num_inference_steps, measured.image_count) == (4, 3)
+    assert measured.energy_millijoules_per_image == 9_000
+    assert measured.energy_source == energy_pb2.ENERGY_SOURCE_ESTIMATED
+    # No meter has told this device's name here.
+    assert measured.device == "cpu-0"
+    assert model.backend == "torch on cpu"
+    assert list(other.measurements) == list(stranger.measurements) == []
+
+
+async def test_the_first_estimate_of_a_job_is_kept(
+    gateway: ServedGateway, acme: Studio, drawer: Drawer
+) -> None:
+    await acme.member.jobs.CreateJob(create_job(spec(1)))
+    await drawer.succeed(await drawer.claim())
+    job = await acme.member.jobs.CreateJob(create_job(spec(3)))
+    await drawer.succeed(await drawer.claim())
+
+    later = await acme.member.jobs.GetJob(job_service_pb2.GetJobRequest(name=job.name))
+
+    rows = await gateway.rows(
+        "SELECT job_id, open_image_count,"
+        " extract(epoch FROM estimated_finish_time - %(told)s)::float8"
+        " FROM finish_estimates WHERE tenant_id = %(tenant)s",
+        tenant=acme.tenant_id,
+        told=job.estimated_finish_time.ToDatetime(tzinfo=UTC),
+    )
+    assert later.estimated_finish_time != job.estimated_finish_time
+    assert rows == [(job.name.rpartition("/")[2], 3, pytest.approx(0.0, abs=1e-5))]
 
 
 async def test_failed_images_are_retried_as_a_new_job(acme: Studio, drawer: Drawer) -> None:
