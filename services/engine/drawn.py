@@ -15,13 +15,13 @@ class Progress:
 
     key: AttemptKey
     step: int
-    """Steps done, from 1."""
+    """Steps done; 0 is told when the first one begins."""
     num_inference_steps: int
     preview: NDArray[np.uint8] | None = field(default=None, repr=False)
     """[height / 8, width / 8, 3]; only for who asked, at most twice a second."""
 
 
-# Called from the engine thread after every step; must not block.
+# Called from the engine thread when the first step begins and after every step; must not block.
 ProgressCallback = Callable[[Progress], None]
 
 

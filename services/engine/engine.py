@@ -250,7 +250,7 @@ class Engine:
         drawings = [order.drawing for order in orders if order.drawing is not None]
         work = {order.key: step_work(self._model, order.spec) for order in orders}
         for order in orders:
-            order.began_step = True
+            order.begin_step()
         try:
             with self._marks.mark(MarkKind.STEP, work):
                 return next_latents(self._model, drawings)

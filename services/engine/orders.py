@@ -64,9 +64,18 @@ class Order:
         if self.previews and monotonic() - self.preview_seconds >= PREVIEW_SECONDS:
             self.preview_seconds = monotonic()
             preview = projection.preview(self.drawing.latents)
+        self._tell(self.drawing.step_index, preview)
+
+    def begin_step(self) -> None:
+        """A step of it begins; the first is told, since from then on the attempt counts."""
+        if not self.began_step:
+            self.began_step = True
+            self._tell(0, None)
+
+    def _tell(self, step: int, preview: NDArray[np.uint8] | None) -> None:
         progress = Progress(
             key=self.key,
-            step=self.drawing.step_index,
+            step=step,
             num_inference_steps=self.spec.num_inference_steps,
             preview=preview,
         )

@@ -48,7 +48,8 @@ class Watched:
 
     def __call__(self, progress: Progress) -> None:
         self.steps.append(progress)
-        self.has_begun.set()
+        if progress.step:
+            self.has_begun.set()
 
 
 def submit(

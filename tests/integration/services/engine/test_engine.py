@@ -182,7 +182,9 @@ def test_an_attempt_cannot_be_submitted_twice_at_a_time(engine: Engine) -> None:
         submit(engine, "a")
 
 
-def test_every_step_is_reported_and_previews_come_only_on_request(engine: Engine) -> None:
+def test_the_first_steps_beginning_and_every_step_are_told_and_previews_on_request(
+    engine: Engine,
+) -> None:
     with_previews, without = Watched(), Watched()
     key = AttemptKey("seen", 1)
     seen = engine.submit(
@@ -191,8 +193,8 @@ def test_every_step_is_reported_and_previews_come_only_on_request(engine: Engine
     submit(engine, "unseen", progress=without).result(20)
     seen.result(20)
 
-    assert [progress.step for progress in with_previews.steps] == [1, 2, 3, 4, 5, 6]
-    first = with_previews.steps[0].preview
+    assert [progress.step for progress in with_previews.steps] == [0, 1, 2, 3, 4, 5, 6]
+    first = with_previews.steps[1].preview
     assert first is not None
     assert first.shape == (8, 8, 3)
     assert all(progress.preview is None for progress in without.steps)
