@@ -5,7 +5,7 @@ All of it runs on the event loop; only the counter is read in other threads.
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic_ns, time_ns
 from typing import Final, Protocol
 
@@ -26,6 +26,7 @@ _SECOND_NANOS: Final = 1_000_000_000
 _CLOCK_STEP_NANOS: Final = 1 * _SECOND_NANOS
 _RETRY_SECONDS: Final = 0.5
 _EPOCH_OF_UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 log = structlog.get_logger()
 
@@ -79,7 +80,9 @@ class MeteredGpu:
         before = await self._until_answered()
         first = await self._until_read()
         self._epoch = before.epoch if before else 0
-        self._begin_epoch(first, start=self._start_edge(before, first))
+        offset_nanos = self._offset_now()
+        start = self._start_edge(before, first, wall_offset_nanos=offset_nanos)
+        self._begin_epoch(first, start=start, wall_offset_nanos=offset_nanos)
         log.info("timeline_begun", gpu=self.device.gpu_id, epoch=self._epoch)
 
     def arrive(self, session_id: SessionId, tenant_id: TenantId, *, earliest_nanos: int) -> None:
@@ -117,14 +120,15 @@ class MeteredGpu:
         offset_nanos = self._offset_now()
         if (edge := self._resume_edge) is not None:
             start = edge._replace(millijoules=min(edge.millijoules, reading.millijoules))
-            self._begin_epoch(reading, start=start)
+            self._begin_epoch(reading, start=start, wall_offset_nanos=offset_nanos)
         elif reading.millijoules < last.millijoules:
             # How much it counted before it was reset nobody knows; the time between is UNKNOWN.
             log.warning("counter_reset", gpu=self.device.gpu_id)
-            self._begin_epoch(reading, start=Reading(last.nanos, reading.millijoules))
+            start = Reading(last.nanos, reading.millijoules)
+            self._begin_epoch(reading, start=start, wall_offset_nanos=offset_nanos)
         elif abs(offset_nanos - self._wall_offset_nanos) > _CLOCK_STEP_NANOS:
             log.warning("clock_stepped", gpu=self.device.gpu_id)
-            self._begin_epoch(reading, start=last)
+            self._begin_epoch(reading, start=last, wall_offset_nanos=offset_nanos)
         else:
             self._timeline_now.read(reading)
             self._send(self._timeline_now.close(self._monotonic_clock_nanos()))
@@ -183,15 +187,19 @@ class MeteredGpu:
         now_nanos = self._monotonic_clock_nanos()
         return Reading(now_nanos, self.device.counter.read(now_nanos))
 
-    def _start_edge(self, before: LastReading | None, first: Reading) -> Reading:
+    def _start_edge(
+        self, before: LastReading | None, first: Reading, *, wall_offset_nanos: int
+    ) -> Reading:
         """Return where the timeline goes on: at the last stored reading, if there is one.
 
         Without a counter that counted meanwhile, the time between is UNKNOWN and has no joules.
         """
         if before is None:
             return first
-        wall_nanos = (before.read_time - _EPOCH_OF_UNIX).total_seconds() * _SECOND_NANOS
-        last_nanos = int(wall_nanos) - self._offset_now()
+        # In whole microseconds, and the offset is the one that leads back: the new segment starts
+        # exactly where the stored one ended. A float of seconds would be off by up to 256 ns.
+        wall_nanos = (before.read_time - _EPOCH_OF_UNIX) // _MICROSECOND * 1000
+        last_nanos = wall_nanos - wall_offset_nanos
         if last_nanos >= first.nanos:
             return first
         facts = self.device.counter.facts
@@ -205,13 +213,13 @@ class MeteredGpu:
         millijoules = before.millijoules if has_counted_on else first.millijoules
         return Reading(last_nanos, millijoules)
 
-    def _begin_epoch(self, first: Reading, *, start: Reading) -> None:
+    def _begin_epoch(self, first: Reading, *, start: Reading, wall_offset_nanos: int) -> None:
         session = self._timeline.session if self._timeline else None
         if self._timeline is not None and self._resume_edge is None:
             self._send(self._timeline.finish())
         self._resume_edge = None
         self._epoch += 1
-        self._wall_offset_nanos = self._offset_now()
+        self._wall_offset_nanos = wall_offset_nanos
         self._timeline = Timeline(
             start=start,
             first=first,

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from metering.cpu_energy import AttachedProcesses
@@ -152,6 +153,19 @@ async def test_what_the_counter_counted_while_the_meter_was_down_is_unknown() ->
 
         assert store.told() == [(5, "UNKNOWN", 5_100), (5, "FREE", 85_000)]
         assert store.segments[0][1].start_time == START - timedelta(seconds=60)
+
+
+async def test_the_timeline_goes_on_at_the_stored_end_to_the_microsecond() -> None:
+    # As a float of seconds this time is 64 ns short, and the segment began a microsecond early.
+    stored = stored_reading(seconds_ago=60, millijoules=4_994_900)
+    stored = replace(stored, read_time=START - timedelta(seconds=60, microseconds=283_000))
+    store = Store(stored)
+    async with started(store) as host:
+        host.run(1)
+        await host.gpu.finish()
+        await host.gpu.drain()
+
+        assert store.segments[0][1].start_time == stored.read_time
 
 
 async def test_after_a_restart_of_the_host_the_unknown_time_has_no_joules() -> None:
