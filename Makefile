@@ -75,7 +75,7 @@ test-unit: $(STAMP) ## The tests that need no servers (seconds)
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## The whole chain as real processes
-	$(BIN)/python -m pytest -m e2e
+	$(BIN)/python -m pytest tests/e2e
 
 # ---------------------------------------------------------------- checks
 

@@ -1,7 +1,9 @@
 """What holds for every test: no model hub, and Hypothesis without a stopwatch."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Must be set before huggingface_hub is imported by whoever imports it first.
@@ -11,3 +13,14 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 # Two cores may be shared by several test processes: a slow example is no bug.
 settings.register_profile("atelier", deadline=None, max_examples=100)
 settings.load_profile("atelier")
+
+_MARKED_FOLDERS = ("integration", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is what its folder says: `-m "not e2e"` needs no mark in each file."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        if folder in _MARKED_FOLDERS:
+            item.add_marker(folder)
