@@ -117,14 +117,15 @@ class Chain:
             count=count,
         )
 
-    async def until_drawing(self, job: Job) -> str:
+    async def until_drawing(self, job: Job, *, attempt: int = 1) -> str:
         """Wait until the recorder knows that a step of one of the job's images has begun."""
 
         async def begun() -> str | None:
             rows = await self.studio.rows(
                 "SELECT image_id FROM attempts WHERE job_id = %s AND began_step"
-                " AND outcome IS NULL",
+                " AND attempt = %s AND outcome IS NULL",
                 job.job_id,
+                attempt,
             )
             return str(rows[0]["image_id"]) if rows else None
 

@@ -9,7 +9,7 @@ from services.jobs.image_states import ImageState, JobState
 from tests.e2e.chain.chain import Chain
 from tests.integration.installation import eventually, spec
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 # Long enough to do something to it while it is drawn: some seconds on a shared core.
 SLOW = spec(size=128, steps=300)
@@ -59,6 +59,24 @@ async def test_a_worker_killed_in_the_middle_loses_no_image(chain: Chain) -> Non
     outcomes = [outcome for _, _, outcome in await chain.attempts(job)]
     assert outcomes.count("SUCCEEDED") == 4
     assert "LOST" in outcomes
+
+
+async def test_an_image_that_costs_three_workers_fails_uncharged_and_spares_its_neighbours(
+    chain: Chain,
+) -> None:
+    await chain.worker()
+    poison = await chain.submit(VERY_SLOW)
+    for attempt in (1, 2, 3):
+        await chain.until_drawing(poison, attempt=attempt)
+        neighbour = await chain.submit(spec(seed=attempt))
+        chain.workers["cpu-0"].kill()
+        await chain.worker()
+
+    ended = await chain.studio.until_ended(poison)
+
+    assert ended.state is JobState.FAILED
+    assert await chain.attempts(poison) == [(1, attempt, "LOST") for attempt in (1, 2, 3)]
+    await chain.assert_each_image_is_billed_once(neighbour, image_count=1)
 
 
 async def test_a_worker_frozen_past_its_lease_comes_too_late(chain: Chain) -> None:
