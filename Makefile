@@ -17,7 +17,7 @@ TEST_PROCESSES ?= 2
 # Another baseline than protos/baseline.binpb for the search for breaking changes.
 BREAKING_AGAINST ?=
 
-PYTHON_FOLDERS := database examples metering protos sdk services tenants tests
+PYTHON_FOLDERS := benchmarks database examples metering protos sdk services tenants tests
 PYTHON_PATHS = $(wildcard $(PYTHON_FOLDERS))
 
 .PHONY: help
