@@ -229,7 +229,9 @@ def _waiting_jobs(rows: Sequence[_WaitingRow], measured: Mapping[Kind, float]) -
 def _running_image(row: _RunningRow, measured: Mapping[Kind, float]) -> RunningImage:
     part_left = max(1.0 - row.step / row.num_inference_steps, 0.0)
     return RunningImage(
-        job_id=row.job_id, seconds_left=part_left * expected_seconds(row.kind, measured)
+        job_id=row.job_id,
+        tier=row.tier,
+        seconds_left=part_left * expected_seconds(row.kind, measured),
     )
 
 

@@ -57,6 +57,7 @@ class RunningImage:
     """An image being drawn, with the GPU seconds it still needs."""
 
     job_id: JobId
+    tier: Tier
     seconds_left: float
 
 
@@ -169,7 +170,7 @@ def _work(
     """GPU seconds until a job's last waiting image is drawn."""
     before = sum(_turns_before_the_last(other, job, is_ahead=True) for other in ahead)
     before += sum(_turns_before_the_last(other, job, is_ahead=False) for other in behind)
-    running = sum(image.seconds_left for image in backlog.running)
+    running = sum(image.seconds_left for image in _served_beside(backlog, job.tier))
     return running + before + job.queued_count * job.image_seconds + _company(backlog, job)
 
 
@@ -199,14 +200,22 @@ def _company(backlog: Backlog, job: WaitingJob) -> float:
 
 def _running_work(backlog: Backlog, job_id: JobId) -> float:
     """GPU seconds until the last running image of a job is drawn: all move on step by step."""
-    own = max(
-        (image.seconds_left for image in backlog.running if image.job_id == job_id), default=0.0
-    )
+    own = [image for image in backlog.running if image.job_id == job_id]
+    if not own:
+        return 0.0
+    longest = max(image.seconds_left for image in own)
     return sum(
         # A slot that becomes free meanwhile is taken by who waits.
-        own if backlog.waiting else min(image.seconds_left, own)
-        for image in backlog.running
+        longest if backlog.waiting else min(image.seconds_left, longest)
+        for image in _served_beside(backlog, own[0].tier)
     )
+
+
+def _served_beside(backlog: Backlog, tier: Tier) -> Sequence[RunningImage]:
+    """The running images that a job of a tier shares the GPU with: batches wait for urgent ones."""
+    if tier is not Tier.INTERACTIVE:
+        return backlog.running
+    return [image for image in backlog.running if image.tier is Tier.INTERACTIVE]
 
 
 def _overtakes(one: WaitingJob, other: WaitingJob) -> bool:

@@ -27,6 +27,7 @@ from tests.integration.services.gateway.gateway_fixtures import (
     Studio,
     create_job,
     read_all,
+    read_one,
     refusal,
     spec,
 )
@@ -59,6 +60,7 @@ def states(news: list[job_service_pb2.WatchJobResponse]) -> list[str]:
 async def test_a_watcher_sees_every_change_and_the_end(acme: Studio, drawer: Drawer) -> None:
     job = await acme.member.jobs.CreateJob(create_job(spec(2)))
     watch = acme.member.jobs.WatchJob(job_service_pb2.WatchJobRequest(name=job.name))
+    first = await read_one(watch)
     watching = asyncio.ensure_future(read_all(watch))
 
     for _ in range(2):
@@ -66,7 +68,7 @@ async def test_a_watcher_sees_every_change_and_the_end(acme: Studio, drawer: Dra
         await asyncio.sleep(0.1)
         await drawer.succeed(claimed)
         await asyncio.sleep(0.1)
-    news = await asyncio.wait_for(watching, timeout=5)
+    news = [first, *await asyncio.wait_for(watching, timeout=15)]
 
     told = states(news)
     assert told[0] == "JOB:QUEUED"

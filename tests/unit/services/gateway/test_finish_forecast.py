@@ -44,8 +44,8 @@ def waiting(
     )
 
 
-def running(name: str, seconds_left: float) -> RunningImage:
-    return RunningImage(job_id=JobId(name), seconds_left=seconds_left)
+def running(name: str, seconds_left: float, *, tier: Tier = Tier.BATCH) -> RunningImage:
+    return RunningImage(job_id=JobId(name), tier=tier, seconds_left=seconds_left)
 
 
 def drawing(
@@ -125,6 +125,14 @@ def test_urgent_images_go_before_all_others() -> None:
     assert forecast(known, JobId("a"), now=NOW).queue_position == 7
     assert seconds_until("a", known) == 9
     assert seconds_until("urgent", known) == 7
+
+
+def test_batches_that_are_being_drawn_wait_for_urgent_images() -> None:
+    in_flight = (running("batch", 9.0), running("urgent", 0.5, tier=Tier.INTERACTIVE))
+    known = backlog(waiting("next", 1, tier=Tier.INTERACTIVE), in_flight=in_flight)
+
+    assert seconds_until("next", known) == 1.5
+    assert seconds_until("urgent", known) == 0.5
 
 
 def test_nothing_is_promised_before_anything_was_drawn() -> None:
