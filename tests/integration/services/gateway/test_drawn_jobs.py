@@ -18,6 +18,7 @@ from atelier.v1 import (
     model_service_pb2,
     usage_service_pb2,
 )
+from services.gateway import job_watch
 from services.recorder.spool import spool_name
 from tenants.ids import TenantId
 from tests.integration.fixture_types import Pools
@@ -292,6 +293,25 @@ async def test_a_model_tells_what_was_measured_on_the_tenants_own_images(
     assert measured.device == "cpu-0"
     assert model.backend == "torch on cpu"
     assert list(other.measurements) == list(stranger.measurements) == []
+
+
+async def test_a_watcher_is_told_what_changes_before_the_job(
+    acme: Studio, drawer: Drawer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_watch, "_FORECAST_SECONDS", 0.1)
+    await acme.member.jobs.CreateJob(create_job())
+    waiting = await acme.member.jobs.CreateJob(create_job())
+    watch = acme.member.jobs.WatchJob(job_service_pb2.WatchJobRequest(name=waiting.name))
+    first = await read_one(watch)
+
+    await drawer.succeed(await drawer.claim())
+    second = await asyncio.wait_for(read_one(watch), timeout=15)
+
+    # Nothing has happened to the job itself: it became the next one, and something was measured.
+    assert (first.job.queue_position, first.job.HasField("estimated_finish_time")) == (1, False)
+    assert (second.job.queue_position, second.job.HasField("estimated_finish_time")) == (0, True)
+    assert second.job.state == first.job.state
+    watch.cancel()
 
 
 async def test_the_first_estimate_of_a_job_is_kept(
