@@ -31,6 +31,7 @@ from services.engine.training.judge import Judge, load_judge, save_judge, train_
 from services.engine.training.picture_set import PictureSet, make_pictures, to_unit
 from services.engine.training.sampling import draw_pictures, judge_prompts
 from services.engine.training.vae_training import (
+    decode,
     encode_all,
     encode_mean,
     set_scaling,
@@ -214,7 +215,7 @@ def take_exam(
 def show_reconstructions(vae: AutoencoderKL, pictures: PictureSet, path: Path) -> None:
     """Pictures above, what the VAE makes of them below."""
     chosen = to_unit(pictures.pixels[:: max(1, len(pictures) // 16)][:16])
-    decoded = vae.decode(encode_mean(vae, chosen), return_dict=False)[0].clamp(-1, 1)
+    decoded = decode(vae, encode_mean(vae, chosen)).clamp(-1, 1)
     save_sheet(torch.cat([chosen[:8], decoded[:8], chosen[8:], decoded[8:]]), 8, path)
 
 

@@ -30,7 +30,8 @@ def train_vae(
 ) -> None:
     """Train in place; the result is the average of the last updates."""
     device = pictures.pixels.device
-    vae.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    # diffusers types .to() as if it were a plain function.
+    vae.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportArgumentType]
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
     average = Average(vae, decay=0.999)
     budget = Budget(seconds=seconds)
@@ -75,7 +76,7 @@ def reconstruction_loss(vae: AutoencoderKL, picture: Tensor) -> Tensor:
     """Colours, edges, and a weak wish that latents stay small."""
     latents = encode_mean(vae, picture)
     noisy = latents + LATENT_NOISE * torch.randn_like(latents)
-    decoded = vae.decode(noisy, return_dict=False)[0].float()
+    decoded = decode(vae, noisy).float()
     edges = l1_loss(decoded.diff(dim=-1), picture.diff(dim=-1)) + l1_loss(
         decoded.diff(dim=-2), picture.diff(dim=-2)
     )
@@ -89,12 +90,18 @@ def encode_mean(vae: AutoencoderKL, picture: Tensor) -> Tensor:
     return encoded.latent_dist.mode()
 
 
+def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """[N, 16, h/8, w/8], not scaled → [N, 3, h, w] from -1 to 1."""
+    # diffusers asks for a FloatTensor, which no tensor in torch's own stubs is.
+    return vae.decode(latents, return_dict=False)[0]  # pyright: ignore[reportArgumentType]
+
+
 @torch.no_grad()
 def peak_signal_to_noise(vae: AutoencoderKL, pictures: PictureSet) -> float:
     """In dB, over 32 whole pictures."""
     chosen = to_unit(pictures.pixels[:: max(1, len(pictures) // 32)][:32])
     with torch.autocast(chosen.device.type, torch.bfloat16):
-        decoded = vae.decode(encode_mean(vae, chosen), return_dict=False)[0].float()
+        decoded = decode(vae, encode_mean(vae, chosen)).float()
     error = mse_loss(decoded.clamp(-1, 1), chosen) / 4
     return float(-10 * error.log10())
 
