@@ -182,13 +182,10 @@ def _join(
     recorder: RecorderClient,
     wakeups: JobWakeups,
 ) -> Gateway:
-    pepper = settings.key_pepper.get_secret_value().encode()
     page_tokens = PageTokens(settings.page_token_secret.get_secret_value().encode())
     drain = Drain()
     dispatch = TokenDispatch(run.path)
     health_servicer = health.aio.HealthServicer()
-    orders = JobOrders(pool=pool, dispatch=dispatch, now=_now)
-    pictures = PictureReader(store=_open_store(settings.objects_url), spool=recorder)
     watch = JobWatch(
         pool=pool,
         wakeups=wakeups,
@@ -197,7 +194,57 @@ def _join(
         keep_alive_seconds=settings.keep_alive_seconds,
     )
     attendance = Attendance(pool, period_seconds=settings.attendance_seconds)
-    servicers = Servicers(
+    servicers = _servicers(
+        settings,
+        catalogue=catalogue,
+        pool=pool,
+        operator_pool=operator_pool,
+        page_tokens=page_tokens,
+        orders=JobOrders(pool=pool, dispatch=dispatch, now=_now),
+        watch=watch,
+        pictures=PictureReader(store=_open_store(settings.objects_url), spool=recorder),
+        attendance=attendance,
+    )
+    guard = _guard(settings, pool=pool, drain=drain)
+    server = build_server(
+        guard=guard,
+        servicers=servicers,
+        health_servicer=health_servicer,
+        request_bytes_max=settings.request_bytes_max,
+        streams_per_connection_max=settings.streams_per_connection_max,
+    )
+    port = listen(
+        server,
+        settings.listen_address,
+        tls_certificate_path=settings.tls_certificate_path,
+        tls_key_path=settings.tls_key_path,
+    )
+    return Gateway(
+        server=server,
+        port=port,
+        health_servicer=health_servicer,
+        drain=drain,
+        wakeups=wakeups,
+        dispatch=dispatch,
+        attendance=attendance,
+        drain_seconds=settings.drain_seconds,
+    )
+
+
+def _servicers(
+    settings: Settings,
+    *,
+    catalogue: ModelCatalogue,
+    pool: Pool,
+    operator_pool: Pool,
+    page_tokens: PageTokens,
+    orders: JobOrders,
+    watch: JobWatch,
+    pictures: PictureReader,
+    attendance: Attendance,
+) -> Servicers:
+    """One servicer for each service of the contract."""
+    return Servicers(
         jobs=JobService(
             pool=pool,
             catalogue=catalogue,
@@ -234,15 +281,19 @@ def _join(
         api_keys=ApiKeyService(
             pool=pool,
             operator_pool=operator_pool,
-            pepper=pepper,
+            pepper=_pepper(settings),
             page_tokens=page_tokens,
             now=_now,
         ),
     )
-    guard = CallGuard(
+
+
+def _guard(settings: Settings, *, pool: Pool, drain: Drain) -> CallGuard:
+    """What every call passes before its servicer sees it."""
+    return CallGuard(
         authenticator=Authenticator(
             StoredKeyDirectory(pool),
-            pepper=pepper,
+            pepper=_pepper(settings),
             cache_seconds=settings.key_cache_seconds,
         ),
         rules=load_request_rules(),
@@ -258,29 +309,10 @@ def _join(
         unary_deadline_seconds=settings.unary_deadline_seconds,
         not_implemented=not_implemented_calls(SERVICER_TYPES),
     )
-    server = build_server(
-        guard=guard,
-        servicers=servicers,
-        health_servicer=health_servicer,
-        request_bytes_max=settings.request_bytes_max,
-        streams_per_connection_max=settings.streams_per_connection_max,
-    )
-    port = listen(
-        server,
-        settings.listen_address,
-        tls_certificate_path=settings.tls_certificate_path,
-        tls_key_path=settings.tls_key_path,
-    )
-    return Gateway(
-        server=server,
-        port=port,
-        health_servicer=health_servicer,
-        drain=drain,
-        wakeups=wakeups,
-        dispatch=dispatch,
-        attendance=attendance,
-        drain_seconds=settings.drain_seconds,
-    )
+
+
+def _pepper(settings: Settings) -> bytes:
+    return settings.key_pepper.get_secret_value().encode()
 
 
 def _open_store(objects_url: str) -> ObjectStore:
