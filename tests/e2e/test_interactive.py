@@ -14,13 +14,10 @@ from pathlib import Path
 import pytest
 
 import atelier
-from atelier.v1.api_key_service_pb2 import ApiKey, KeyRole
 from atelier.v1.image_pb2 import Image, ImageSpec, ImageState, Tier
 from atelier.v1.job_service_pb2 import Job, JobFilter, JobSpec, JobState
-from atelier.v1.money_pb2 import Money
-from atelier.v1.price_pb2 import PriceComponent, PriceComponentKind, PriceTier, PriceVersion
-from atelier.v1.tenant_service_pb2 import Tenant
 from tests.e2e.installations import Up, processes_of
+from tests.e2e.studios import address_of, open_studio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -61,21 +58,7 @@ def up() -> Generator[Up]:
 
 @pytest.fixture(scope="module")
 def api_key(up: Up) -> str:
-    with atelier.Client(address_of(up), api_key=up.operator_key, tenant=TENANT) as operator:
-        operator.create_price_version(
-            PriceVersion(
-                currency_code="EUR",
-                components=[
-                    PriceComponent(
-                        kind=PriceComponentKind.PRICE_COMPONENT_KIND_PER_IMAGE,
-                        tiers=[PriceTier(unit_price_nanos=1_000_000)],
-                    )
-                ],
-            )
-        )
-        operator.create_tenant(TENANT, Tenant(display_name="Acme", currency_code="EUR"))
-        operator.grant_credit(Money(currency_code="EUR", nanos=10**12), description="Test")
-        return operator.create_api_key(ApiKey(role=KeyRole.KEY_ROLE_MEMBER)).secret
+    return open_studio(up, TENANT)
 
 
 @pytest.fixture
@@ -87,11 +70,6 @@ async def client(up: Up, api_key: str) -> AsyncGenerator[atelier.AsyncClient]:
         async for job in client.list_jobs(JobFilter(states=open_states)):
             await client.cancel_job(job.name)
             await client.wait_for_job(job.name)
-
-
-def address_of(up: Up) -> str:
-    host, port = up.address
-    return f"{host}:{port}"
 
 
 async def order_many(client: atelier.AsyncClient, spec: ImageSpec) -> Job:
