@@ -168,7 +168,7 @@ class ImagesMachine(RuleBasedStateMachine):
     @rule(key=attempts)
     def begin_a_step(self, key: AttemptKey) -> None:
         known = self.images[key.image_id]
-        truth = self._beat(known.session, running=(_running(key),))
+        truth = self._beat(known.session, running=(running_attempt(key),))
         held = known.holder == key
         assert (key in truth.invalid_attempts) == (not held)
         known.begun = known.begun or held
@@ -325,7 +325,7 @@ def _drawn(key: AttemptKey) -> DrawnAttempt:
     )
 
 
-def _running(key: AttemptKey) -> RunningAttempt:
+def running_attempt(key: AttemptKey) -> RunningAttempt:
     return RunningAttempt(key=key, begun=True, step=1, step_count=4, preview=None)
 
 
