@@ -22,6 +22,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from pydantic import ValidationError
 
 from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
+from database.wakeups import Wakeups
 from metering.invoice_document import Party
 from services.gateway.admission import AdmissionGate
 from services.gateway.api_key_service import ApiKeyService
@@ -34,7 +35,6 @@ from services.gateway.draining import Drain
 from services.gateway.errors import AddressTakenError, OperatorKeyExistsError
 from services.gateway.image_service import ImageService
 from services.gateway.job_service import JobService
-from services.gateway.job_wakeups import JobWakeups
 from services.gateway.job_watch import JobWatch
 from services.gateway.key_directory import StoredKeyDirectory
 from services.gateway.model_service import ModelService
@@ -129,7 +129,7 @@ async def serving(settings: Settings) -> AsyncGenerator[int]:
         ) as operator_pool,
         open_recorder_client(run) as recorder,
     ):
-        wakeups = JobWakeups(database_url)
+        wakeups = Wakeups(database_url, channel="atelier_jobs")
         gateway = _join(
             settings,
             catalogue=catalogue,
@@ -151,7 +151,7 @@ class Gateway:
     port: int
     health_servicer: health.aio.HealthServicer
     drain: Drain
-    wakeups: JobWakeups
+    wakeups: Wakeups
     dispatch: TokenDispatch
     attendance: Attendance
     drain_seconds: float
@@ -180,7 +180,7 @@ def _join(
     pool: Pool,
     operator_pool: Pool,
     recorder: RecorderClient,
-    wakeups: JobWakeups,
+    wakeups: Wakeups,
 ) -> Gateway:
     page_tokens = PageTokens(settings.page_token_secret.get_secret_value().encode())
     drain = Drain()

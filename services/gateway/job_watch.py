@@ -12,12 +12,12 @@ from typing import Final
 
 from atelier.v1 import image_pb2, job_service_pb2
 from database.pool import Connection, Pool, tenant_transaction
+from database.wakeups import Wakeups
 from metering.usage_records import Receipt, get_receipts
 from services.gateway import resource_names
 from services.gateway.draining import Drain
 from services.gateway.errors import not_found
 from services.gateway.job_messages import image_message_at, named_progress_message
-from services.gateway.job_wakeups import JobWakeups
 from services.gateway.orders import job_messages
 from services.gateway.page_tokens import PageTokens
 from services.gateway.scopes import JobName
@@ -44,7 +44,7 @@ class JobWatch:
         self,
         *,
         pool: Pool,
-        wakeups: JobWakeups,
+        wakeups: Wakeups,
         tokens: PageTokens,
         drain: Drain,
         keep_alive_seconds: float,

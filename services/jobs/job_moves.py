@@ -66,6 +66,9 @@ async def book_acceptance(conn: AsyncConnection, job: LockedJob) -> None:
     """Write a job's first event: it is QUEUED with all its images."""
     await _insert_events(conn, job, (), state=job.state, job_changed=True)
     await conn.execute(_QUERIES["set_first_event"], {"job_id": job.job_id})
+    if job.tier is Tier.INTERACTIVE:
+        # A busy worker should hear of it before its next heartbeat.
+        await conn.execute(_QUERIES["notify_workers"], {"tenant_id": job.tenant_id})
     await conn.execute(_QUERIES["notify_watchers"], {"job_id": job.job_id})
 
 

@@ -27,5 +27,8 @@ SELECT %(tenant_id)s, %(job_id)s, event.event_number, event.kind, %(job_state)s,
 FROM unnest(%(event_numbers)s::bigint[], %(kinds)s::text[], %(image_ids)s::text[], %(image_states)s::text[])
     AS event (event_number, kind, image_id, image_state);
 
+-- name: notify_workers
+SELECT pg_notify('atelier_interactive', %(tenant_id)s);
+
 -- name: notify_watchers
 SELECT pg_notify('atelier_jobs', %(job_id)s);

@@ -93,10 +93,12 @@ async def heartbeat(
         invalid_attempts=tuple(
             attempt.key for attempt in beat.running if attempt.key.claim_token not in valid
         ),
-        interactive_images_waiting=await _count(
-            conn, _QUERIES["count_waiting_interactive"], beat, tenant_id
+        interactive_images_waiting=await count_waiting_interactive(
+            conn, tenant_id=tenant_id, model=beat.worker.model
         ),
-        alone_images_waiting=await _count(conn, _QUERIES["count_waiting_alone"], beat, tenant_id),
+        alone_images_waiting=await _count(
+            conn, _QUERIES["count_waiting_alone"], tenant_id=tenant_id, model=beat.worker.model
+        ),
         drain=session.drain,
         lease_expire_time=session.lease_expire_time,
     )
@@ -121,6 +123,14 @@ async def unheld_attempts(
             },
         )
         return await cursor.fetchall()
+
+
+async def count_waiting_interactive(
+    conn: AsyncConnection, *, tenant_id: TenantId, model: str
+) -> int:
+    """Count the interactive images that wait to be claimed."""
+    query = _QUERIES["count_waiting_interactive"]
+    return await _count(conn, query, tenant_id=tenant_id, model=model)
 
 
 async def write_progress(conn: AsyncConnection, running: Sequence[RunningAttempt]) -> None:
@@ -187,8 +197,8 @@ async def _valid_attempts(
         return {row.claim_token: row.cancel_wished for row in await cursor.fetchall()}
 
 
-async def _count(conn: AsyncConnection, query: bytes, beat: Heartbeat, tenant_id: TenantId) -> int:
+async def _count(conn: AsyncConnection, query: bytes, *, tenant_id: TenantId, model: str) -> int:
     async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(query, {"tenant_id": tenant_id, "model": beat.worker.model})
+        await cursor.execute(query, {"tenant_id": tenant_id, "model": model})
         count: int | None = await cursor.fetchone()
     return count or 0

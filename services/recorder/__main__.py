@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from database.pool import Pool, open_pool
 from database.secrets_directory import secrets_directory
+from database.wakeups import Wakeups
 from services.log import configure_log
 from services.recorder.finishing import Finishing
 from services.recorder.gateway_service import PictureService
@@ -52,8 +53,13 @@ async def _run(settings: Settings) -> None:
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    async with _pools(settings) as (pool, intake_pool), AsyncExitStack() as stack:
-        recorder = _join(settings, pool)
+    wakeups = Wakeups(settings.database_url.get_secret_value(), channel="atelier_interactive")
+    async with (
+        _pools(settings) as (pool, intake_pool),
+        wakeups.listening(),
+        AsyncExitStack() as stack,
+    ):
+        recorder = _join(settings, pool, wakeups)
         await recorder.uploader.sweep()
         for socket in _fixed_sockets(settings, recorder, intake_pool):
             await socket.open()
@@ -91,7 +97,7 @@ async def _pools(settings: Settings) -> AsyncGenerator[tuple[Pool, Pool]]:
         yield pool, intake_pool
 
 
-def _join(settings: Settings, pool: Pool) -> _Recorder:
+def _join(settings: Settings, pool: Pool, wakeups: Wakeups) -> _Recorder:
     settings.spool_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     spool = Spool(settings.spool_directory)
     picture_arrived = asyncio.Event()
@@ -110,6 +116,7 @@ def _join(settings: Settings, pool: Pool) -> _Recorder:
             tenant_id=tenant_id,
             pool=pool,
             finishing=finishing,
+            wakeups=wakeups,
             lease_seconds=settings.lease_seconds,
             unheld_seconds=settings.unheld_seconds,
         )

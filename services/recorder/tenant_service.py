@@ -3,7 +3,9 @@
 The tenant is the socket's directory; no message can name another.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Final, NoReturn
 
@@ -12,6 +14,7 @@ import structlog
 from grpc import aio
 
 from database.pool import UNREACHABLE_ERRORS, Pool, tenant_transaction
+from database.wakeups import Wakeups
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
 from services.jobs import claims, finishes, worker_session_store
 from services.jobs.finishes import FinishAnswer
@@ -48,12 +51,14 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
         tenant_id: TenantId,
         pool: Pool,
         finishing: Finishing,
+        wakeups: Wakeups,
         lease_seconds: float,
         unheld_seconds: float,
     ) -> None:
         self._tenant_id = tenant_id
         self._pool = pool
         self._finishing = finishing
+        self._wakeups = wakeups
         self._lease_seconds = lease_seconds
         self._unheld_seconds = unheld_seconds
         self._workers: dict[SessionId, WorkerIdentity] = {}
@@ -63,23 +68,33 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
         request_iterator: AsyncIterator[recorder_pb2.AttendRequest],
         context: aio.ServicerContext[recorder_pb2.AttendRequest, recorder_pb2.AttendResponse],
     ) -> AsyncIterator[recorder_pb2.AttendResponse]:
-        """Renew the session's lease with every message and answer with the whole truth."""
-        session_id: SessionId | None = None
+        """Renew the session's lease with every message and answer with the whole truth.
+
+        The last truth is told once more, without a renewal, when an interactive image was accepted.
+        """
+        beat: Heartbeat | None = None
+        truth: SessionTruth | None = None
         progress_due, search_due = 0.0, monotonic() + self._unheld_seconds
         try:
-            async for request in request_iterator:
-                beat = heartbeat_of(request)
-                session_id = beat.worker.session_id
-                writes_progress = monotonic() >= progress_due
-                if writes_progress:
-                    progress_due = monotonic() + _PROGRESS_SECONDS
-                yield truth_message(await self._beat(beat, writes_progress=writes_progress))
-                if monotonic() >= search_due:
-                    search_due = monotonic() + self._unheld_seconds
-                    await self._take_back_unheld(beat)
+            with self._wakeups.waiter(self._tenant_id) as accepted:
+                async for request in _or_none_when_set(request_iterator, accepted):
+                    if request is None:
+                        if beat is not None and truth is not None:
+                            truth = await self._with_interactive(truth, beat.worker.model)
+                            yield truth_message(truth)
+                        continue
+                    beat = heartbeat_of(request)
+                    writes_progress = monotonic() >= progress_due
+                    if writes_progress:
+                        progress_due = monotonic() + _PROGRESS_SECONDS
+                    truth = await self._beat(beat, writes_progress=writes_progress)
+                    yield truth_message(truth)
+                    if monotonic() >= search_due:
+                        search_due = monotonic() + self._unheld_seconds
+                        await self._take_back_unheld(beat)
             # The stream's regular end is a good-bye; one that breaks keeps its lease until it ends.
-            if session_id is not None:
-                await self._end(session_id)
+            if beat is not None:
+                await self._end(beat.worker.session_id)
         except _ANSWERED_ERRORS as error:
             await _refuse(context, error)
 
@@ -134,6 +149,13 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
                 await worker_session_store.write_progress(conn, beat.running)
         return truth
 
+    async def _with_interactive(self, truth: SessionTruth, model: str) -> SessionTruth:
+        async with tenant_transaction(self._pool, self._tenant_id) as conn:
+            waiting = await worker_session_store.count_waiting_interactive(
+                conn, tenant_id=self._tenant_id, model=model
+            )
+        return replace(truth, interactive_images_waiting=waiting)
+
     async def _take_back_unheld(self, beat: Heartbeat) -> None:
         """Queue again what the worker does not know that it holds."""
         async with tenant_transaction(self._pool, self._tenant_id) as conn:
@@ -185,6 +207,37 @@ _CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     SessionUnknownError: grpc.StatusCode.FAILED_PRECONDITION,
 }
 _ANSWERED_ERRORS: Final[tuple[type[Exception], ...]] = (*_CODES, OSError, *UNREACHABLE_ERRORS)
+
+
+async def _or_none_when_set(
+    requests: AsyncIterator[recorder_pb2.AttendRequest], event: asyncio.Event
+) -> AsyncIterator[recorder_pb2.AttendRequest | None]:
+    """Yield each request until there are no more, and None whenever the event was set meanwhile."""
+    iterator = aiter(requests)
+    reading = asyncio.ensure_future(_next_or_none(iterator))
+    waking = asyncio.ensure_future(event.wait())
+    try:
+        while True:
+            await asyncio.wait({reading, waking}, return_when=asyncio.FIRST_COMPLETED)
+            if waking.done():
+                event.clear()
+                waking = asyncio.ensure_future(event.wait())
+                yield None
+            if reading.done():
+                request = reading.result()
+                if request is None:
+                    return
+                reading = asyncio.ensure_future(_next_or_none(iterator))
+                yield request
+    finally:
+        reading.cancel()
+        waking.cancel()
+
+
+async def _next_or_none(
+    iterator: AsyncIterator[recorder_pb2.AttendRequest],
+) -> recorder_pb2.AttendRequest | None:
+    return await anext(iterator, None)
 
 
 async def _chunks(requests: AsyncIterator[recorder_pb2.FinishImageRequest]) -> AsyncIterator[bytes]:

@@ -81,6 +81,9 @@ class TokensMachine(ImagesMachine):
         held = self.held[session]
         truth = self._beat(session, running=tuple(running_attempt(key) for key in held))
         held.difference_update(truth.invalid_attempts)
+        for key in held:
+            # The heartbeat told that their first step has begun: from now on they can be lost.
+            self.images[key.image_id].begun = True
 
     @rule(key=ImagesMachine.attempts, outcome=st.sampled_from(["picture", "failed", "back"]))
     def finish(self, key: AttemptKey, outcome: str) -> None:

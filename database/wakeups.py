@@ -1,4 +1,4 @@
-"""Wakes those who wait for news of a job; one connection listens for all of them.
+"""Wakes those who wait for news of something; one connection listens for all of them.
 
 A notification only hastens: every waiter also looks for itself after a while, so a lost one, or a
 connection that has to be made anew, costs a little time and nothing else.
@@ -11,22 +11,20 @@ from typing import Final
 
 import psycopg
 import structlog
+from psycopg import sql
 
-from database.queries import load_queries
-from tenants.ids import JobId
-
-_QUERIES: Final = load_queries(__file__)
 _RECONNECT_SECONDS: Final = 1.0
 
 _log = structlog.get_logger()
 
 
-class JobWakeups:
-    """Who waits for which job."""
+class Wakeups:
+    """Who waits for which subject of one channel; a notification's payload is the subject."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, channel: str) -> None:
         self._database_url = database_url
-        self._waiters: dict[JobId, set[asyncio.Event]] = {}
+        self._channel = channel
+        self._waiters: dict[str, set[asyncio.Event]] = {}
 
     @asynccontextmanager
     async def listening(self) -> AsyncGenerator[None]:
@@ -40,39 +38,41 @@ class JobWakeups:
                 await task
 
     @contextmanager
-    def waiter(self, job_id: JobId) -> Generator[asyncio.Event]:
+    def waiter(self, subject: str) -> Generator[asyncio.Event]:
         """Return an event that is set whenever there may be news; its user clears it."""
         event = asyncio.Event()
-        self._waiters.setdefault(job_id, set()).add(event)
+        self._waiters.setdefault(subject, set()).add(event)
         try:
             yield event
         finally:
-            self._waiters[job_id].discard(event)
-            if not self._waiters[job_id]:
-                del self._waiters[job_id]
+            self._waiters[subject].discard(event)
+            if not self._waiters[subject]:
+                del self._waiters[subject]
 
-    def wake(self, job_id: JobId) -> None:
-        """Wake those who wait for a job."""
-        for event in self._waiters.get(job_id, ()):
+    def wake(self, subject: str) -> None:
+        """Wake those who wait for a subject."""
+        for event in self._waiters.get(subject, ()):
             event.set()
 
     def wake_all(self) -> None:
-        """Wake everybody: notifications may have been missed, or the gateway stops."""
-        for job_id in self._waiters:
-            self.wake(job_id)
+        """Wake everybody: notifications may have been missed, or the process stops."""
+        for subject in self._waiters:
+            self.wake(subject)
 
     async def _listen_again_and_again(self) -> None:
         while True:
             try:
                 await self._listen()
             except psycopg.Error as error:
-                _log.warning("job wake-ups lost their connection", error=type(error).__qualname__)
+                _log.warning(
+                    "wakeups_disconnected", channel=self._channel, error=type(error).__qualname__
+                )
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
         connection = await psycopg.AsyncConnection.connect(self._database_url, autocommit=True)
         async with connection:
-            await connection.execute(_QUERIES["listen"])
+            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
             self.wake_all()
             async for notification in connection.notifies():
-                self.wake(JobId(notification.payload))
+                self.wake(notification.payload)

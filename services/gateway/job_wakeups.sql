@@ -1,2 +1,0 @@
--- name: listen
-LISTEN atelier_jobs;
