@@ -12,6 +12,7 @@ import torch
 from services.engine.admission import Admission, Entrant
 from services.engine.denoising import next_latents, start_drawing
 from services.engine.drawn import Drawn, ProgressCallback
+from services.engine.duty_cycle import DutyCycle
 from services.engine.errors import EngineClosedError, FailureReason
 from services.engine.image_spec import AttemptKey, ImageSpec, compatibility_key
 from services.engine.loading import LoadedModel, device_work_finisher
@@ -55,7 +56,7 @@ class Engine:
             last_number=model.last_mark_number,
         )
         self._projection: PreviewProjection | None = None
-        self._duty_cycle = 1.0
+        self._duty_cycle = DutyCycle(now=monotonic())
         self.step_counter = 0
         # Guards what other threads touch: the orders, the inbox and the cancel wishes.
         self._news = Condition()
@@ -126,7 +127,7 @@ class Engine:
     def set_duty_cycle(self, fraction: float) -> None:
         """Work only this fraction of the time (0 < fraction ≤ 1) so that the device stays cool."""
         assert 0.0 < fraction <= 1.0
-        self._duty_cycle = fraction
+        self._duty_cycle.fraction = fraction
 
     # ------------------------------------------------------------ the engine thread
 
@@ -201,14 +202,14 @@ class Engine:
         step = self._admission.next_step()
         if step is None:
             return
+        began_seconds = monotonic()
         for key in step.admitted:
             self._begin(self._orders[key])
         orders = [self._orders[key] for key in step.taking_part if key in self._orders]
-        if not orders:
-            return
-        began_seconds = monotonic()
-        self._take_step(orders)
-        self._rest(monotonic() - began_seconds)
+        if orders:
+            self._take_step(orders)
+        ended_seconds = monotonic()
+        self._rest(self._duty_cycle.rest_after(ended_seconds - began_seconds, now=ended_seconds))
 
     def _begin(self, order: Order) -> None:
         order.queue_seconds = monotonic() - order.submit_seconds
@@ -297,9 +298,11 @@ class Engine:
             self._cancel_wishes.discard(key)
             return self._orders.pop(key, None)
 
-    def _rest(self, worked_seconds: float) -> None:
-        if self._duty_cycle < 1.0:
-            self._closing.wait(worked_seconds * (1.0 / self._duty_cycle - 1.0))
+    def _rest(self, seconds: float) -> None:
+        """Leave the device alone; a rest is no stall, so the step counter moves on."""
+        while seconds > 0 and not self._closing.wait(min(seconds, IDLE_SECONDS)):
+            seconds -= IDLE_SECONDS
+            self.step_counter += 1
 
     def _fail_what_is_left(self) -> None:
         with self._news:
