@@ -1,8 +1,7 @@
-"""Energy segments in the database: stored once, joined with images, reconciled with the counter."""
+"""Energy segments in the database: stored once, and joined with images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from psycopg import AsyncConnection
@@ -25,46 +24,6 @@ class ImageEnergy:
     # One standard deviation, without the sensor's systematic part.
     error_millijoules: int
     source: EnergySource
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HourReconciliation:
-    """Where the joules of one GPU went in one UTC hour, against what its counter says."""
-
-    gpu_id: GpuId
-    hour_start_time: datetime
-    # Of the readings, joined by "+".
-    sources: str
-    counter_millijoules: int
-    segment_count: int
-    # Attempts that succeeded.
-    images_millijoules: int
-    # Attempts that did not, and time of workers that nobody can account for: their tenants'.
-    overhead_millijoules: int
-    # Attempts that have not ended, or wait for a review.
-    in_progress_millijoules: int
-    # Workers that had nothing to do.
-    parked_millijoules: int
-    # No worker was there.
-    free_millijoules: int
-    load_millijoules: int
-    unknown_millijoules: int
-
-    @property
-    def idle_millijoules(self) -> int:
-        return self.parked_millijoules + self.free_millijoules
-
-    @property
-    def residual_millijoules(self) -> int:
-        """What the counter says and nobody was booked for; 0, or something is wrong."""
-        return self.counter_millijoules - (
-            self.images_millijoules
-            + self.overhead_millijoules
-            + self.in_progress_millijoules
-            + self.idle_millijoules
-            + self.load_millijoules
-            + self.unknown_millijoules
-        )
 
 
 async def insert_segments(conn: AsyncConnection, batch: SegmentBatch) -> int:
@@ -138,19 +97,6 @@ async def image_energy(
         error_millijoules=error_millijoules,
         source=EnergySource(source) if is_complete else EnergySource.PARTIAL,
     )
-
-
-async def reconciliations(
-    conn: AsyncConnection, *, since_hour: datetime, until_hour: datetime
-) -> list[HourReconciliation]:
-    """Return every GPU's hours that begin in [since, until), by GPU and time.
-
-    For a role that sees all tenants.
-    """
-    values = {"since_hour": since_hour, "until_hour": until_hour}
-    async with conn.cursor(row_factory=typed_row(HourReconciliation)) as cursor:
-        await cursor.execute(_QUERIES["reconciliations"], values)
-        return await cursor.fetchall()
 
 
 async def _insert(

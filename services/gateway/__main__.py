@@ -33,6 +33,7 @@ from services.gateway.bootstrap import make_first_operator_key
 from services.gateway.call_guard import CallGuard
 from services.gateway.draining import Drain
 from services.gateway.errors import AddressTakenError, OperatorKeyExistsError
+from services.gateway.fleet_service import FleetService
 from services.gateway.image_service import ImageService
 from services.gateway.job_service import JobService
 from services.gateway.job_watch import JobWatch
@@ -285,6 +286,7 @@ def _servicers(
             page_tokens=page_tokens,
             now=_now,
         ),
+        fleet=FleetService(operator_pool=operator_pool, page_tokens=page_tokens),
     )
 
 

@@ -98,6 +98,7 @@ _RIGHTS_BY_SERVICE: Final[Mapping[str, Mapping[str, Right]]] = {
         "RotateApiKey": _ADMINS,
         "RevokeApiKey": _ADMINS,
     },
+    "FleetService": {"GetEnergyReconciliation": _OPERATOR},
 }
 
 # Full method names as gRPC has them: /atelier.v1.JobService/CreateJob.

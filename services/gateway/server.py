@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from atelier.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from atelier.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
+from atelier.v1.fleet_service_pb2_grpc import add_FleetServiceServicer_to_server
 from atelier.v1.image_service_pb2_grpc import add_ImageServiceServicer_to_server
 from atelier.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from atelier.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
@@ -19,6 +20,7 @@ from atelier.v1.usage_service_pb2_grpc import add_UsageServiceServicer_to_server
 from services.gateway.api_key_service import ApiKeyService
 from services.gateway.billing_service import BillingService
 from services.gateway.errors import AddressTakenError
+from services.gateway.fleet_service import FleetService
 from services.gateway.image_service import ImageService
 from services.gateway.job_service import JobService
 from services.gateway.model_service import ModelService
@@ -43,6 +45,7 @@ class Servicers:
     billing: BillingService
     tenants: TenantService
     api_keys: ApiKeyService
+    fleet: FleetService
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register them."""
@@ -53,6 +56,7 @@ class Servicers:
         add_BillingServiceServicer_to_server(self.billing, server)
         add_TenantServiceServicer_to_server(self.tenants, server)
         add_ApiKeyServiceServicer_to_server(self.api_keys, server)
+        add_FleetServiceServicer_to_server(self.fleet, server)
 
 
 # In the order of the contract's files; what they leave out answers UNIMPLEMENTED.

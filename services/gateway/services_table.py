@@ -8,6 +8,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from atelier.v1 import (
     api_key_service_pb2,
     billing_service_pb2,
+    fleet_service_pb2,
     image_service_pb2,
     job_service_pb2,
     model_service_pb2,
@@ -23,6 +24,7 @@ SERVICES: Final[Sequence[ServiceDescriptor]] = (
     billing_service_pb2.DESCRIPTOR.services_by_name["BillingService"],
     tenant_service_pb2.DESCRIPTOR.services_by_name["TenantService"],
     api_key_service_pb2.DESCRIPTOR.services_by_name["ApiKeyService"],
+    fleet_service_pb2.DESCRIPTOR.services_by_name["FleetService"],
 )
 
 

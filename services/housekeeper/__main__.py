@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
 from database.secrets_directory import secrets_directory
 from services.housekeeper.duty import Duty, keep_doing
+from services.housekeeper.energy_hours import EnergyHours
 from services.housekeeper.invariant_watch import InvariantWatch
 from services.housekeeper.lost_work import LostWork
 from services.housekeeper.missing_tokens import MissingTokens
@@ -66,6 +67,11 @@ def _duties(settings: Settings, pool: Pool) -> list[Duty]:
             name="invariants",
             period_seconds=settings.invariant_seconds,
             work=InvariantWatch(pool).check,
+        ),
+        Duty(
+            name="energy hours",
+            period_seconds=settings.sealing_seconds,
+            work=EnergyHours(pool).sweep,
         ),
     ]
 

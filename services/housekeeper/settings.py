@@ -15,6 +15,7 @@ class Settings(BaseSettings):
     run_directory: Path
     sweep_seconds: PositiveFloat = 2.0
     invariant_seconds: PositiveFloat = 60.0
+    sealing_seconds: PositiveFloat = 10.0
     # An interactive picture that nobody listens to for so long is cancelled.
     unattended_seconds: PositiveFloat = 10.0
     # The recorder's; a worker's session is lost when its lease is over.

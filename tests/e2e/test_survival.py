@@ -25,7 +25,7 @@ from atelier.job_states import job_is_finished
 from atelier.retries import NO_RETRIES
 from atelier.v1.image_pb2 import Image, ImageSpec, ImageState, Tier
 from atelier.v1.job_service_pb2 import Job, JobSpec, JobState, WatchJobResponse
-from metering.energy_store import reconciliations
+from metering.energy_hours import reconciliations
 from services.standalone.directories import DataDirectory, make_run_directory
 from services.standalone.embedded_postgres import ADMINISTRATOR, DATABASE
 from tenants.ids import PriceId, TenantId

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from database.pool import open_pool
 from database.queries import load_queries
-from metering.energy_store import HourReconciliation, reconciliations
+from metering.energy_hours import HourReconciliation, reconciliations
 
 queries = load_queries(__file__)
 
@@ -18,7 +18,7 @@ class Books:
 
     # Tenant → what was captured of its holds.
     captured_nanos: dict[str, int]
-    energy: list[HourReconciliation]
+    energy: Sequence[HourReconciliation]
 
 
 def read_books(operator_database_url: str, tenant_ids: Sequence[str]) -> Books:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from metering.energy_store import HourReconciliation
+from metering.energy_hours import HourReconciliation
 from services.standalone.demo.drawn_image import DrawnImage
 
 

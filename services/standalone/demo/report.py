@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from metering.energy_store import HourReconciliation
+from metering.energy_hours import HourReconciliation
 from services.standalone.demo import shop
 from services.standalone.demo.checks import TenantResult
 from services.standalone.demo.drawn_image import DrawnImage

@@ -1,98 +1,28 @@
 """Segments in the real tables, with the real roles."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from psycopg import AsyncConnection
 from psycopg.errors import RestrictViolation
 
-from metering.energy import SegmentKind, Share
-from metering.energy_records import CounterReading, EnergySegment, SegmentBatch
+from metering.energy import SegmentKind
 from metering.energy_source import EnergySource
-from metering.energy_store import (
-    HourReconciliation,
-    has_mark,
-    image_energy,
-    insert_segments,
-    last_reading,
-    reconciliations,
-)
-from tenants.ids import GpuId, ImageId, SessionId, TenantId
+from metering.energy_store import has_mark, image_energy, insert_segments, last_reading
 from tests.integration.fixture_types import Become
+from tests.integration.metering.energy_samples import (
+    ACME,
+    CAT,
+    GPU,
+    HOUR,
+    SESSION,
+    batch,
+    have_attempt,
+    segment,
+    share,
+)
 
 pytestmark = pytest.mark.integration
-
-HOUR = datetime(2031, 5, 1, 10, tzinfo=UTC)
-GPU = GpuId("gpu-of-store")
-ACME = TenantId("acme-of-store")
-SESSION = SessionId("session-of-store")
-CAT = ImageId("cat-of-store")
-
-
-def segment(
-    number: int,
-    kind: SegmentKind,
-    millijoules: int,
-    *,
-    last_mark_number: int = 0,
-    shares: tuple[Share, ...] = (),
-    hour: datetime = HOUR,
-) -> EnergySegment:
-    """One second of a timeline."""
-    is_worker_there = kind not in (SegmentKind.FREE, SegmentKind.UNKNOWN)
-    return EnergySegment(
-        number=number,
-        start_time=hour + timedelta(seconds=number - 1),
-        end_time=hour + timedelta(seconds=number),
-        millijoules=millijoules,
-        error_millijoules=3,
-        kind=kind,
-        source=EnergySource.NVML_COUNTER,
-        tenant_id=ACME if is_worker_there else None,
-        session_id=SESSION if is_worker_there else None,
-        last_mark_number=last_mark_number,
-        shares=shares,
-    )
-
-
-def share(millijoules: int, image: str = CAT, attempt: int = 1, *, error: int = 3) -> Share:
-    return Share(
-        image_id=ImageId(image),
-        attempt=attempt,
-        millijoules=millijoules,
-        error_millijoules=error,
-    )
-
-
-def batch(*segments: EnergySegment, start_millijoules: int = 0, epoch: int = 1) -> SegmentBatch:
-    return SegmentBatch(
-        gpu_id=GPU,
-        epoch=epoch,
-        segments=segments,
-        start_reading=CounterReading(
-            millijoules=start_millijoules, read_time=segments[0].start_time
-        ),
-        end_reading=CounterReading(
-            millijoules=start_millijoules + sum(part.millijoules for part in segments),
-            read_time=segments[-1].end_time,
-        ),
-        display_name="NVIDIA H200",
-    )
-
-
-async def have_attempt(
-    connection: AsyncConnection, image: str, outcome: str | None, *, claim_time: datetime = HOUR
-) -> None:
-    """An attempt without the job it belongs to."""
-    await connection.execute("SET LOCAL session_replication_role = replica")
-    await connection.execute(
-        "INSERT INTO attempts (tenant_id, image_id, attempt, job_id, session_id, claim_token,"
-        " gpu_id, model, claim_time, outcome, end_time)"
-        " VALUES (%s, %s, 1, 'job', %s, gen_random_uuid(), %s, 'mini', %s, %s,"
-        " CASE WHEN %s::text IS NULL THEN NULL ELSE now() END)",
-        (ACME, image, SESSION, GPU, claim_time, outcome, outcome),
-    )
-    await connection.execute("SET LOCAL session_replication_role = origin")
 
 
 async def energy_of_cat(connection: AsyncConnection, *, last_mark_number: int) -> tuple[int, str]:
@@ -243,89 +173,6 @@ async def test_a_tenant_does_not_see_the_energy_of_another(
     await become(connection, "atelier_recorder", tenant_id="somebody-else")
 
     assert await energy_of_cat(connection, last_mark_number=1) == (0, "PARTIAL")
-
-
-async def test_each_joule_of_an_hour_is_where_its_attempts_outcome_puts_it(
-    connection: AsyncConnection, become: Become
-) -> None:
-    outcomes = {
-        "won": "SUCCEEDED",
-        "held": "QUARANTINED",
-        "running": None,
-        "failed": "FAILED",
-        "lost": "LOST",
-        "cancelled": "CANCELLED",
-    }
-    for image, outcome in outcomes.items():
-        await have_attempt(connection, image, outcome)
-    await become(connection, "atelier_meter_intake")
-    shares = tuple(
-        share(millijoules, image)
-        for image, millijoules in zip(
-            [*outcomes, "stranger"], (1, 2, 4, 8, 16, 32, 64), strict=True
-        )
-    )
-    await insert_segments(
-        connection,
-        batch(
-            segment(1, SegmentKind.UNKNOWN, 1_000),
-            segment(2, SegmentKind.FREE, 2_000),
-            segment(3, SegmentKind.LOAD, 4_000),
-            segment(4, SegmentKind.PARKED, 8_000),
-            segment(5, SegmentKind.SILENT, 16_000),
-            segment(6, SegmentKind.WORK, 127, shares=shares),
-            start_millijoules=77,
-        ),
-    )
-    await become(connection, "atelier_operator")
-
-    (hour,) = [
-        found
-        for found in await reconciliations(
-            connection, since_hour=HOUR, until_hour=HOUR + timedelta(hours=1)
-        )
-        if found.gpu_id == GPU
-    ]
-
-    assert hour == HourReconciliation(
-        gpu_id=GPU,
-        hour_start_time=HOUR,
-        sources="NVML_COUNTER",
-        counter_millijoules=31_127,
-        segment_count=6,
-        images_millijoules=1,
-        overhead_millijoules=16_000 + 8 + 16 + 32 + 64,
-        in_progress_millijoules=2 + 4,
-        parked_millijoules=8_000,
-        free_millijoules=2_000,
-        load_millijoules=4_000,
-        unknown_millijoules=1_000,
-    )
-    assert hour.residual_millijoules == 0
-
-
-async def test_what_the_counter_says_and_nobody_was_booked_for_is_seen(
-    connection: AsyncConnection, become: Become
-) -> None:
-    await become(connection, "atelier_meter_intake")
-    sent = batch(segment(1, SegmentKind.FREE, 100))
-    more = CounterReading(millijoules=130, read_time=sent.end_reading.read_time)
-    await insert_segments(
-        connection,
-        SegmentBatch(
-            gpu_id=sent.gpu_id,
-            epoch=sent.epoch,
-            segments=sent.segments,
-            start_reading=sent.start_reading,
-            end_reading=more,
-            display_name=sent.display_name,
-        ),
-    )
-    await become(connection, "atelier_operator")
-
-    hours = await reconciliations(connection, since_hour=HOUR, until_hour=HOUR + timedelta(hours=1))
-
-    assert [hour.residual_millijoules for hour in hours if hour.gpu_id == GPU] == [30]
 
 
 async def test_a_stored_joule_is_never_changed_not_even_by_the_owner(

@@ -5,6 +5,7 @@ from typing import Self, Unpack
 
 from atelier.billing_calls import BillingCalls
 from atelier.connection import Connection
+from atelier.fleet_calls import FleetCalls
 from atelier.image_calls import ImageCalls
 from atelier.job_calls import JobCalls, JobOptions, SpecLike
 from atelier.names import OWN_TENANT
@@ -16,7 +17,7 @@ from atelier.v1.image_pb2 import Image
 from atelier.v1.job_service_pb2 import Job, WatchJobResponse
 
 
-class AsyncClient(JobCalls, ImageCalls, UsageCalls, BillingCalls, TenantCalls):
+class AsyncClient(JobCalls, ImageCalls, UsageCalls, BillingCalls, TenantCalls, FleetCalls):
     """An installation, seen by one key. Make it inside the running event loop.
 
     Address and key come from the arguments, `ATELIER_ADDRESS` and `ATELIER_API_KEY`, or the file

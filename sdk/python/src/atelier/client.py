@@ -135,3 +135,6 @@ class Client:
     list_api_keys = BlockingIterator(AsyncClient.list_api_keys)
     rotate_api_key = Blocking(AsyncClient.rotate_api_key)
     revoke_api_key = Blocking(AsyncClient.revoke_api_key)
+
+    # FleetService
+    get_energy_reconciliation = BlockingIterator(AsyncClient.get_energy_reconciliation)

@@ -2,6 +2,8 @@
 
 # In a name it stands for the tenant of the key.
 OWN_TENANT = "-"
+# In a name it stands for everything of its kind.
+ALL = "-"
 
 
 def tenant_name(tenant: str = OWN_TENANT) -> str:

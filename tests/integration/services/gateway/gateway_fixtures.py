@@ -20,6 +20,7 @@ from atelier.v1 import (
     api_key_service_pb2_grpc,
     billing_service_pb2,
     billing_service_pb2_grpc,
+    fleet_service_pb2_grpc,
     image_pb2,
     image_service_pb2_grpc,
     job_service_pb2,
@@ -144,6 +145,7 @@ class Client:
         self.billing = billing_service_pb2_grpc.BillingServiceStub(self.channel)
         self.tenants = tenant_service_pb2_grpc.TenantServiceStub(self.channel)
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel)
+        self.fleet = fleet_service_pb2_grpc.FleetServiceStub(self.channel)
 
     async def send(self, method: str, raw: bytes) -> Any:
         """Send bytes to a method, whatever they are."""

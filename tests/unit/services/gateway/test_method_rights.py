@@ -21,6 +21,7 @@ OPERATORS_ALONE = {
     "SuspendTenant",
     "ResumeTenant",
     "DeleteTenant",
+    "GetEnergyReconciliation",
 }
 
 

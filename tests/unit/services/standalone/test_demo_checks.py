@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metering.energy_store import HourReconciliation
+from metering.energy_hours import HourReconciliation
 from services.standalone.demo.checks import TenantResult, findings
 from services.standalone.demo.drawn_image import DrawnImage
 from services.standalone.demo.report import joules, money

@@ -8,6 +8,7 @@ from google.protobuf.json_format import Parse, ParseError
 
 from atelier.calls import timestamp
 from atelier.cli.columns import BALANCE_COLUMNS, PRICE_COLUMNS, TENANT_COLUMNS, TENANT_DETAILS
+from atelier.cli.energy_command import energy
 from atelier.cli.output import message_fields
 from atelier.cli.session import Session, in_session
 from atelier.cli.values import AMOUNT, MOMENT, PERCENT
@@ -28,6 +29,9 @@ from atelier.v1.tenant_service_pb2 import Tenant
 @click.group()
 def admin() -> None:
     """Run the installation (operator's key)."""
+
+
+admin.add_command(energy)
 
 
 @admin.group()
