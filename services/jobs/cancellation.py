@@ -13,7 +13,7 @@ from services.jobs.errors import InvalidTransitionError
 from services.jobs.finishes import release_unfinished
 from services.jobs.image_moves import leave_queued
 from services.jobs.image_states import TERMINAL_JOB_STATES, Actor, ImageState
-from services.jobs.job_moves import Move, book_moves, lock_job
+from services.jobs.job_moves import Move, book_moves, lock_job, tell_workers
 from tenants.ids import ImageId, JobId
 
 _QUERIES: Final = load_queries(__file__)
@@ -34,7 +34,9 @@ async def cancel_job(conn: AsyncConnection, job_id: JobId, *, actor: Actor = Act
     if job.state in TERMINAL_JOB_STATES:
         raise InvalidTransitionError(f"job {job_id} has ended: {job.state}")
     await conn.execute(_QUERIES["wish_cancel"], {"job_id": job_id})
-    await conn.execute(_QUERIES["wish_cancel_of_running"], {"job_id": job_id})
+    if job.running_count:
+        await conn.execute(_QUERIES["wish_cancel_of_running"], {"job_id": job_id})
+        await tell_workers(conn, job.tenant_id)
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(_QUERIES["queued_images"], {"job_id": job_id})
         queued: list[ImageId] = await cursor.fetchall()

@@ -1,7 +1,8 @@
 """A worker asks for work: the tenant's best image becomes RUNNING under the worker's session.
 
 Best is: INTERACTIVE first, then the job that waited longest for its turn, then the image's number;
-so a job of one is not held up by an earlier job of a thousand.
+so a job of one is not held up by an earlier job of a thousand. An image that must run alone and has
+waited for an empty worker for too long goes before all of them.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from services.jobs.image_moves import take_image
 from services.jobs.image_states import Actor, ImageState
 from services.jobs.job_moves import Move, book_moves, lock_job
 from services.jobs.records import AttemptKey, ClaimedImage, ImageSpec, WorkerIdentity
+from services.jobs.worker_session_store import ALONE_PATIENCE_SECONDS
 from tenants.ids import ImageId, JobId, TenantId
 
 _QUERIES: Final = load_queries(__file__)
@@ -94,6 +96,7 @@ async def _best_image(
                 "model": worker.model,
                 "interactive_only": interactive_only,
                 "nothing_in_flight": nothing_in_flight,
+                "patience_seconds": ALONE_PATIENCE_SECONDS,
             },
         )
         return await cursor.fetchone()

@@ -6,20 +6,25 @@ WHERE session_id = %(session_id)s AND end_time IS NULL AND ready AND NOT drain
 FOR SHARE;
 
 -- name: best_image
--- An image that must run alone goes first in its tier: its worker has emptied itself for it.
+-- An image that must run alone goes first in its tier: its worker has emptied itself for it. One that has waited too
+-- long goes first of all.
 SELECT image_id, job_id, attempt
 FROM (
     (
-        SELECT image_id, job_id, attempt, tier, true AS alone
+        SELECT image_id, images.job_id, attempt, tier, true AS alone,
+            coalesce(lost.end_time < clock_timestamp() - make_interval(secs => %(patience_seconds)s), false) AS overdue
         FROM images
+        CROSS JOIN LATERAL (
+            SELECT max(end_time) AS end_time FROM attempts WHERE attempts.image_id = images.image_id AND outcome = 'LOST'
+        ) AS lost
         WHERE tenant_id = %(tenant_id)s AND model = %(model)s AND state = 'QUEUED' AND lost_attempt_count > 0
             AND %(nothing_in_flight)s AND (tier = 'INTERACTIVE' OR NOT %(interactive_only)s)
-        ORDER BY tier = 'INTERACTIVE' DESC, create_time, image_id
+        ORDER BY overdue DESC, tier = 'INTERACTIVE' DESC, create_time, image_id
         LIMIT 1
     )
     UNION ALL
     (
-        SELECT image.image_id, image.job_id, image.attempt, job.tier, false AS alone
+        SELECT image.image_id, image.job_id, image.attempt, job.tier, false AS alone, false AS overdue
         FROM jobs AS job
         CROSS JOIN LATERAL (
             SELECT image_id, job_id, attempt
@@ -34,7 +39,7 @@ FROM (
         LIMIT 1
     )
 ) AS candidate
-ORDER BY tier = 'INTERACTIVE' DESC, alone DESC
+ORDER BY overdue DESC, tier = 'INTERACTIVE' DESC, alone DESC
 LIMIT 1;
 
 -- name: get_claimed

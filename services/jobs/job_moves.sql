@@ -28,7 +28,7 @@ FROM unnest(%(event_numbers)s::bigint[], %(kinds)s::text[], %(image_ids)s::text[
     AS event (event_number, kind, image_id, image_state);
 
 -- name: notify_workers
-SELECT pg_notify('atelier_interactive', %(tenant_id)s);
+SELECT pg_notify('atelier_workers', %(tenant_id)s);
 
 -- name: notify_watchers
 SELECT pg_notify('atelier_jobs', %(job_id)s);

@@ -22,7 +22,7 @@ from services.jobs.image_moves import (
     lock_job_of,
 )
 from services.jobs.image_states import LOST_ATTEMPTS_MAX, Actor, AttemptOutcome, ImageState
-from services.jobs.job_moves import LockedJob, Move, book_moves
+from services.jobs.job_moves import LockedJob, Move, book_moves, tell_workers
 from services.jobs.records import AttemptKey
 from tenants.ids import ImageId, JobId, TenantId
 
@@ -204,6 +204,9 @@ async def _book(
     failure_reason: str | None,
 ) -> None:
     await book_moves(conn, job, [move], actor=Actor.HOUSEKEEPER)
+    if move.from_state is ImageState.RUNNING:
+        # Its worker may live on (frozen, cut off, out of time): it should burn no more GPU on it.
+        await tell_workers(conn, job.tenant_id)
     if move.to_state is not ImageState.QUEUED:
         await release_unfinished(
             conn,

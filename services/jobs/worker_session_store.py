@@ -15,9 +15,12 @@ from psycopg.rows import scalar_row
 from database.queries import load_queries
 from database.rows import typed_row
 from services.jobs.records import AttemptKey, WorkerIdentity
-from tenants.ids import SessionId, TenantId
+from tenants.ids import ImageId, SessionId, TenantId
 
 _QUERIES: Final = load_queries(__file__)
+# How long an image that must run alone lets interactive ones go first. Somebody waits for those;
+# but a studio that always asks for the next one would never let its worker become empty.
+ALONE_PATIENCE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,8 @@ class SessionTruth:
     interactive_images_waiting: int
     # They lost a worker before: each waits until a worker has nothing else in flight.
     alone_images_waiting: int
+    # One of them has waited so long that even interactive images let it go first.
+    alone_image_overdue: bool
     drain: bool
     lease_expire_time: datetime
 
@@ -66,8 +71,22 @@ class _Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ValidAttempt:
+    image_id: ImageId
+    attempt: int
     claim_token: UUID
     cancel_wished: bool
+
+    @property
+    def key(self) -> AttemptKey:
+        return AttemptKey(
+            image_id=self.image_id, attempt=self.attempt, claim_token=self.claim_token
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WaitingAlone:
+    image_count: int
+    overdue: bool
 
 
 async def heartbeat(
@@ -85,23 +104,21 @@ async def heartbeat(
     if session is None:
         return None
     await _note_begun(conn, beat)
-    valid = await _valid_attempts(conn, beat, tenant_id)
-    return SessionTruth(
-        cancel_wishes=tuple(
-            attempt.key for attempt in beat.running if valid.get(attempt.key.claim_token, False)
-        ),
-        invalid_attempts=tuple(
-            attempt.key for attempt in beat.running if attempt.key.claim_token not in valid
-        ),
-        interactive_images_waiting=await count_waiting_interactive(
-            conn, tenant_id=tenant_id, model=beat.worker.model
-        ),
-        alone_images_waiting=await _count(
-            conn, _QUERIES["count_waiting_alone"], tenant_id=tenant_id, model=beat.worker.model
-        ),
-        drain=session.drain,
-        lease_expire_time=session.lease_expire_time,
-    )
+    return await _truth(conn, beat, session, tenant_id=tenant_id)
+
+
+async def read_truth(
+    conn: AsyncConnection, beat: Heartbeat, *, tenant_id: TenantId
+) -> SessionTruth | None:
+    """Read the truth between two heartbeats; nothing is renewed. None for a session unknown."""
+    async with conn.cursor(row_factory=typed_row(_Session)) as cursor:
+        await cursor.execute(
+            _QUERIES["get_session"], {"tenant_id": tenant_id, "session_id": beat.worker.session_id}
+        )
+        session = await cursor.fetchone()
+    if session is None:
+        return None
+    return await _truth(conn, beat, session, tenant_id=tenant_id)
 
 
 async def unheld_attempts(
@@ -123,14 +140,6 @@ async def unheld_attempts(
             },
         )
         return await cursor.fetchall()
-
-
-async def count_waiting_interactive(
-    conn: AsyncConnection, *, tenant_id: TenantId, model: str
-) -> int:
-    """Count the interactive images that wait to be claimed."""
-    query = _QUERIES["count_waiting_interactive"]
-    return await _count(conn, query, tenant_id=tenant_id, model=model)
 
 
 async def write_progress(conn: AsyncConnection, running: Sequence[RunningAttempt]) -> None:
@@ -185,20 +194,54 @@ async def _note_begun(conn: AsyncConnection, beat: Heartbeat) -> None:
         await conn.execute(_QUERIES["note_begun_steps"], {"claim_tokens": begun})
 
 
+async def _truth(
+    conn: AsyncConnection, beat: Heartbeat, session: _Session, *, tenant_id: TenantId
+) -> SessionTruth:
+    valid = await _valid_attempts(conn, beat.worker.session_id, tenant_id)
+    valid_tokens = {attempt.claim_token for attempt in valid}
+    alone = await _waiting_alone(conn, tenant_id, beat.worker.model)
+    return SessionTruth(
+        # Of whatever the session holds, also what it was given since its last heartbeat.
+        cancel_wishes=tuple(attempt.key for attempt in valid if attempt.cancel_wished),
+        invalid_attempts=tuple(
+            attempt.key for attempt in beat.running if attempt.key.claim_token not in valid_tokens
+        ),
+        interactive_images_waiting=await _count_waiting_interactive(
+            conn, tenant_id, beat.worker.model
+        ),
+        alone_images_waiting=alone.image_count,
+        alone_image_overdue=alone.overdue,
+        drain=session.drain,
+        lease_expire_time=session.lease_expire_time,
+    )
+
+
 async def _valid_attempts(
-    conn: AsyncConnection, beat: Heartbeat, tenant_id: TenantId
-) -> dict[UUID, bool]:
-    """The claim tokens that still hold, and whether a cancel is wished."""
-    tokens = [attempt.key.claim_token for attempt in beat.running]
+    conn: AsyncConnection, session_id: SessionId, tenant_id: TenantId
+) -> list[_ValidAttempt]:
+    """The attempts that the session holds, and whether a cancel is wished."""
     async with conn.cursor(row_factory=typed_row(_ValidAttempt)) as cursor:
         await cursor.execute(
-            _QUERIES["valid_attempts"], {"tenant_id": tenant_id, "claim_tokens": tokens}
+            _QUERIES["valid_attempts"], {"tenant_id": tenant_id, "session_id": session_id}
         )
-        return {row.claim_token: row.cancel_wished for row in await cursor.fetchall()}
+        return await cursor.fetchall()
 
 
-async def _count(conn: AsyncConnection, query: bytes, *, tenant_id: TenantId, model: str) -> int:
+async def _count_waiting_interactive(conn: AsyncConnection, tenant_id: TenantId, model: str) -> int:
     async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(query, {"tenant_id": tenant_id, "model": model})
+        await cursor.execute(
+            _QUERIES["count_waiting_interactive"], {"tenant_id": tenant_id, "model": model}
+        )
         count: int | None = await cursor.fetchone()
     return count or 0
+
+
+async def _waiting_alone(conn: AsyncConnection, tenant_id: TenantId, model: str) -> _WaitingAlone:
+    async with conn.cursor(row_factory=typed_row(_WaitingAlone)) as cursor:
+        await cursor.execute(
+            _QUERIES["count_waiting_alone"],
+            {"tenant_id": tenant_id, "model": model, "patience_seconds": ALONE_PATIENCE_SECONDS},
+        )
+        waiting = await cursor.fetchone()
+    assert waiting is not None, "an aggregate has a row"
+    return waiting

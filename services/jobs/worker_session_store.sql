@@ -12,6 +12,11 @@ SET ready = excluded.ready, waiting_tokens = excluded.waiting_tokens, batch_slot
 WHERE worker_sessions.tenant_id = excluded.tenant_id
 RETURNING drain, lease_expire_time;
 
+-- name: get_session
+SELECT drain, lease_expire_time
+FROM worker_sessions
+WHERE tenant_id = %(tenant_id)s AND session_id = %(session_id)s;
+
 -- name: upsert_progress
 INSERT INTO image_progress (tenant_id, image_id, job_id, attempt, step, step_count, preview)
 SELECT images.tenant_id, images.image_id, images.job_id, images.attempt, report.step, report.step_count, report.preview
@@ -31,9 +36,9 @@ SET began_step = true
 WHERE claim_token = ANY(%(claim_tokens)s::uuid[]) AND NOT began_step AND outcome IS NULL;
 
 -- name: valid_attempts
-SELECT claim_token, cancel_wish_time IS NOT NULL AS cancel_wished
+SELECT image_id, attempt, claim_token, cancel_wish_time IS NOT NULL AS cancel_wished
 FROM images
-WHERE tenant_id = %(tenant_id)s AND claim_token = ANY(%(claim_tokens)s::uuid[]) AND state = 'RUNNING';
+WHERE tenant_id = %(tenant_id)s AND session_id = %(session_id)s AND state = 'RUNNING';
 
 -- name: unheld_attempts
 SELECT images.image_id, images.attempt, images.claim_token
@@ -49,8 +54,13 @@ WHERE jobs.tenant_id = %(tenant_id)s AND jobs.queued_count > 0 AND jobs.tier = '
     AND images.state = 'QUEUED' AND images.model = %(model)s;
 
 -- name: count_waiting_alone
-SELECT count(*)
+-- Waiting begins with the loss: being handed back by a worker that drains does not begin it anew.
+SELECT count(*)::integer AS image_count,
+    coalesce(bool_or(lost.end_time < clock_timestamp() - make_interval(secs => %(patience_seconds)s)), false) AS overdue
 FROM images
+CROSS JOIN LATERAL (
+    SELECT max(end_time) AS end_time FROM attempts WHERE attempts.image_id = images.image_id AND outcome = 'LOST'
+) AS lost
 WHERE tenant_id = %(tenant_id)s AND model = %(model)s AND state = 'QUEUED' AND lost_attempt_count > 0;
 
 -- name: end_session

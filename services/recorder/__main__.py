@@ -53,7 +53,7 @@ async def _run(settings: Settings) -> None:
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    wakeups = Wakeups(settings.database_url.get_secret_value(), channel="atelier_interactive")
+    wakeups = Wakeups(settings.database_url.get_secret_value(), channel="atelier_workers")
     async with (
         _pools(settings) as (pool, intake_pool),
         wakeups.listening(),

@@ -81,6 +81,7 @@ def truth_message(truth: SessionTruth) -> recorder_pb2.AttendResponse:
         invalid_attempts=_attempt_messages(truth.invalid_attempts),
         interactive_images_waiting=truth.interactive_images_waiting,
         alone_images_waiting=truth.alone_images_waiting,
+        alone_image_overdue=truth.alone_image_overdue,
         drain=truth.drain,
         duty_cycle=1.0,
         lease_expire_time=_timestamp(truth.lease_expire_time),

@@ -5,7 +5,6 @@ The tenant is the socket's directory; no message can name another.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from time import monotonic
 from typing import Any, Final, NoReturn
 
@@ -70,25 +69,23 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
     ) -> AsyncIterator[recorder_pb2.AttendResponse]:
         """Renew the session's lease with every message and answer with the whole truth.
 
-        The last truth is told once more, without a renewal, when an interactive image was accepted.
+        It is told between heartbeats too, without a renewal, when it may have changed: a cancel was
+        wished, an attempt given up for lost, an interactive image accepted.
         """
         beat: Heartbeat | None = None
-        truth: SessionTruth | None = None
         progress_due, search_due = 0.0, monotonic() + self._unheld_seconds
         try:
-            with self._wakeups.waiter(self._tenant_id) as accepted:
-                async for request in _or_none_when_set(request_iterator, accepted):
+            with self._wakeups.waiter(self._tenant_id) as changed:
+                async for request in _or_none_when_set(request_iterator, changed):
                     if request is None:
-                        if beat is not None and truth is not None:
-                            truth = await self._with_interactive(truth, beat.worker.model)
-                            yield truth_message(truth)
+                        if beat is not None:
+                            yield truth_message(await self._truth_now(beat))
                         continue
                     beat = heartbeat_of(request)
                     writes_progress = monotonic() >= progress_due
                     if writes_progress:
                         progress_due = monotonic() + _PROGRESS_SECONDS
-                    truth = await self._beat(beat, writes_progress=writes_progress)
-                    yield truth_message(truth)
+                    yield truth_message(await self._beat(beat, writes_progress=writes_progress))
                     if monotonic() >= search_due:
                         search_due = monotonic() + self._unheld_seconds
                         await self._take_back_unheld(beat)
@@ -149,12 +146,11 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
                 await worker_session_store.write_progress(conn, beat.running)
         return truth
 
-    async def _with_interactive(self, truth: SessionTruth, model: str) -> SessionTruth:
+    async def _truth_now(self, beat: Heartbeat) -> SessionTruth:
         async with tenant_transaction(self._pool, self._tenant_id) as conn:
-            waiting = await worker_session_store.count_waiting_interactive(
-                conn, tenant_id=self._tenant_id, model=model
-            )
-        return replace(truth, interactive_images_waiting=waiting)
+            truth = await worker_session_store.read_truth(conn, beat, tenant_id=self._tenant_id)
+        assert truth is not None, "its heartbeat made the session's row"
+        return truth
 
     async def _take_back_unheld(self, beat: Heartbeat) -> None:
         """Queue again what the worker does not know that it holds."""

@@ -26,6 +26,7 @@ class _Held:
     step_count: int = 0
     preview: bytes = b""
     cancel_reason: CancelReason | None = None
+    step_when_cancelled: int = 0
 
 
 class InFlight:
@@ -90,6 +91,14 @@ class InFlight:
             entry = self._held.get(key)
             return entry.cancel_reason if entry else None
 
+    def steps_since_cancel(self, key: AttemptKey) -> int:
+        """Count the steps done since it was known that the attempt has to stop."""
+        with self._lock:
+            entry = self._held.get(key)
+            if entry is None or entry.cancel_reason is None:
+                return 0
+            return entry.step - entry.step_when_cancelled
+
     def count(self) -> int:
         with self._lock:
             return len(self._held)
@@ -105,5 +114,6 @@ class InFlight:
             entry = self._held.get(key)
             if entry is not None and entry.cancel_reason is None:
                 entry.cancel_reason = reason
+                entry.step_when_cancelled = entry.step
                 marked.append(key)
         return marked

@@ -217,6 +217,7 @@ def _truth(response: recorder_pb2.AttendResponse) -> Truth:
         ),
         interactive_images_waiting=response.interactive_images_waiting,
         alone_images_waiting=response.alone_images_waiting,
+        alone_image_overdue=response.alone_image_overdue,
         drain=response.drain,
         # Unset on the wire is 0, which would stop the engine for good.
         duty_cycle=response.duty_cycle or 1.0,

@@ -133,7 +133,15 @@ class Renderer:
 
     def _cancelled(self, held: HeldAttempt, *, began_step: bool) -> Result | None:
         """What the recorder is told; nothing of an attempt that is not ours any more."""
-        match self._in_flight.cancel_reason(held.key):
+        reason = self._in_flight.cancel_reason(held.key)
+        log.info(
+            "image_stopped",
+            image=held.image_id,
+            attempt=held.attempt,
+            reason=reason.name if reason else "",
+            steps_since=self._in_flight.steps_since_cancel(held.key),
+        )
+        match reason:
             case CancelReason.WISHED:
                 return Result(held=held, outcome=Outcome.CANCELLED, began_step=began_step)
             case CancelReason.INVALID:

@@ -3,7 +3,7 @@
 A token waits for whichever comes first: a free batch slot, or an interactive image while an
 interactive slot is free. An image that must run alone is claimed when nothing else is in flight,
 and nothing else is claimed until it ends. While one waits no batch image joins what runs, so that
-the worker becomes empty for it.
+the worker becomes empty for it; once it is overdue, no interactive image does either.
 """
 
 from collections.abc import Generator
@@ -44,6 +44,7 @@ class Slots:
         self._waiting_tokens = 0
         self._interactive_images_waiting = 0
         self._alone_images_waiting = 0
+        self._alone_image_overdue = False
         self._alone = False
         self._claiming = False
         self._draining = False
@@ -79,6 +80,7 @@ class Slots:
             self._alone = alone
             if alone:
                 self._alone_images_waiting = max(self._alone_images_waiting - 1, 0)
+                self._alone_image_overdue = False
             self._changed.notify_all()
 
     def refused(self, slot: Slot) -> None:
@@ -90,6 +92,7 @@ class Slots:
                 self._interactive_images_waiting = 0
             else:
                 self._alone_images_waiting = 0
+                self._alone_image_overdue = False
             self._put_back(slot)
 
     def free(self, slot: Slot, *, alone: bool) -> None:
@@ -106,10 +109,11 @@ class Slots:
             if images_waiting:
                 self._changed.notify_all()
 
-    def tell_alone(self, images_waiting: int) -> None:
-        """Images wait that must run alone, says the recorder."""
+    def tell_alone(self, images_waiting: int, *, overdue: bool) -> None:
+        """Images wait that must run alone, says the recorder; one of them for too long."""
         with self._changed:
             self._alone_images_waiting = images_waiting
+            self._alone_image_overdue = overdue
             self._changed.notify_all()
 
     def drain(self) -> None:
@@ -133,7 +137,11 @@ class Slots:
             self._batch_slots_free -= 1
             self._claiming = True
             return Slot.BATCH
-        if self._interactive_slots_free and self._interactive_images_waiting:
+        if (
+            self._interactive_slots_free
+            and self._interactive_images_waiting
+            and not (self._alone_image_overdue and self._becomes_empty())
+        ):
             self._interactive_slots_free -= 1
             self._claiming = True
             return Slot.INTERACTIVE

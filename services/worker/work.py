@@ -64,6 +64,7 @@ class Truth:
     invalid_attempts: frozenset[AttemptKey]
     interactive_images_waiting: int
     alone_images_waiting: int
+    alone_image_overdue: bool
     drain: bool
     duty_cycle: float
 

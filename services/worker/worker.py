@@ -166,7 +166,7 @@ class Worker:
 
     def _take_truth(self, truth: Truth) -> None:
         self._slots.tell_interactive(truth.interactive_images_waiting)
-        self._slots.tell_alone(truth.alone_images_waiting)
+        self._slots.tell_alone(truth.alone_images_waiting, overdue=truth.alone_image_overdue)
         for key in self._in_flight.mark_cancelled(truth):
             if self._engine is not None:
                 self._engine.cancel(key)

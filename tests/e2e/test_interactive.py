@@ -5,6 +5,7 @@ What is asserted is the order of claims and ends, on the database's clock; never
 
 import asyncio
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Generator
@@ -16,6 +17,7 @@ import pytest
 import atelier
 from atelier.v1.image_pb2 import Image, ImageSpec, ImageState, Tier
 from atelier.v1.job_service_pb2 import Job, JobFilter, JobSpec, JobState
+from services.standalone.directories import DataDirectory
 from tests.e2e.installations import Up, processes_of
 from tests.e2e.studios import address_of, open_studio
 
@@ -86,6 +88,12 @@ async def images_of(client: atelier.AsyncClient, job: Job) -> list[Image]:
     return [image async for image in client.list_images(job.name)]
 
 
+def worker_log(up: Up) -> list[dict[str, object]]:
+    """What the tenant's worker logged, apart from what libraries print."""
+    path = DataDirectory(up.directory / "data").logs / f"worker-{TENANT}-cpu-0.log"
+    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
+
+
 def claimed_between(images: list[Image], image: Image) -> int:
     """How many of the images were claimed after another was accepted and before it was claimed."""
     accepted, claimed = image.create_time.ToNanoseconds(), image.start_time.ToNanoseconds()
@@ -118,6 +126,29 @@ async def test_a_picture_somebody_waits_for_overtakes_a_thousand_that_are_drawn(
     assert (busy.running_count, busy.succeeded_count) == (BATCH_SLOTS, 0)
     assert claimed_between(await images_of(client, batch), images[-1]) == 0
     assert [(one.batch_size, one.step_count) for one in images[-1].receipt.batch_shares] == [(1, 4)]
+
+
+async def test_cancelled_images_stop_within_one_step_and_free_their_slots(
+    up: Up, client: atelier.AsyncClient
+) -> None:
+    batch = await order_many(client, ENDLESS)
+    running = {
+        image.name.rpartition("/")[2]
+        for image in await images_of(client, batch)
+        if image.state == ImageState.IMAGE_STATE_RUNNING
+    }
+    waiting = await client.order_job([JobSpec(image=SHORT, count=1)], tier=Tier.TIER_BATCH)
+
+    await client.cancel_job(batch.name)
+
+    cancelled = await client.wait_for_job(batch.name)
+    assert cancelled.state == JobState.JOB_STATE_CANCELLED
+    assert (cancelled.cancelled_count, cancelled.price.nanos) == (1000, 0)
+    assert (await client.wait_for_job(waiting.name)).state == JobState.JOB_STATE_SUCCEEDED
+    stops = [line for line in worker_log(up) if line["event"] == "image_stopped"]
+    stopped = {line["image"]: line["steps_since"] for line in stops if line["reason"] == "WISHED"}
+    assert running <= stopped.keys()
+    assert {stopped[image] for image in running} <= {0, 1}
 
 
 async def test_previews_come_with_the_progress(client: atelier.AsyncClient) -> None:

@@ -326,6 +326,7 @@ class AttendResponse(_message.Message):
     DUTY_CYCLE_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     ALONE_IMAGES_WAITING_FIELD_NUMBER: _builtins.int
+    ALONE_IMAGE_OVERDUE_FIELD_NUMBER: _builtins.int
     interactive_images_waiting: _builtins.int
     """Interactive images waiting to be claimed."""
     drain: _builtins.bool
@@ -334,6 +335,8 @@ class AttendResponse(_message.Message):
     """Share of time the engine may be busy, 0 < fraction <= 1."""
     alone_images_waiting: _builtins.int
     """Images waiting that must run alone: claim no batch image beside what runs until they are gone."""
+    alone_image_overdue: _builtins.bool
+    """One of them has waited too long: claim no interactive image beside what runs either."""
     @_builtins.property
     def cancel_wishes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
         """Attempts whose images have a cancel wish."""
@@ -356,10 +359,11 @@ class AttendResponse(_message.Message):
         duty_cycle: _builtins.float = ...,
         lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
         alone_images_waiting: _builtins.int = ...,
+        alone_image_overdue: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone_images_waiting", b"alone_images_waiting", "cancel_wishes", b"cancel_wishes", "drain", b"drain", "duty_cycle", b"duty_cycle", "interactive_images_waiting", b"interactive_images_waiting", "invalid_attempts", b"invalid_attempts", "lease_expire_time", b"lease_expire_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alone_image_overdue", b"alone_image_overdue", "alone_images_waiting", b"alone_images_waiting", "cancel_wishes", b"cancel_wishes", "drain", b"drain", "duty_cycle", b"duty_cycle", "interactive_images_waiting", b"interactive_images_waiting", "invalid_attempts", b"invalid_attempts", "lease_expire_time", b"lease_expire_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,7 +19,12 @@ class Session:
     """What a worker says, as a test wants it said."""
 
     def __init__(
-        self, socket_path: Path, *, gpu_id: str = "cpu-0", session_id: str | None = None
+        self,
+        socket_path: Path,
+        *,
+        gpu_id: str = "cpu-0",
+        session_id: str | None = None,
+        heartbeat_seconds: float = 0.1,
     ) -> None:
         self.session_id = session_id or token_hex(8)
         self.held = InFlight()
@@ -33,7 +38,10 @@ class Session:
             precision="fp32 cpu",
         )
         self._attendance = Attendance(
-            self.client, heartbeat_seconds=0.1, beat=self._beat, take_truth=self._take
+            self.client,
+            heartbeat_seconds=heartbeat_seconds,
+            beat=self._beat,
+            take_truth=self._take,
         )
         self._attendance.start()
 
@@ -45,6 +53,15 @@ class Session:
     async def heard(self) -> Truth:
         """Wait for a truth that was said after now."""
         self.truth = None
+        self._attendance.hasten()
+        return await self._next_truth()
+
+    async def told(self) -> Truth:
+        """Wait for the next truth without asking for it."""
+        self.truth = None
+        return await self._next_truth()
+
+    async def _next_truth(self) -> Truth:
 
         async def told() -> Truth | None:
             return self.truth

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import AsyncGenerator
 
 import grpc
 import pytest
@@ -30,6 +31,17 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def recorder_settings() -> dict[str, object]:
     return {"energy_wait_seconds": 0.1, "unheld_seconds": 0.5, "lease_seconds": 2.0}
+
+
+@pytest.fixture
+async def silent_session(
+    recorder: Process, run: RunDirectory, studio: Studio
+) -> AsyncGenerator[Session]:
+    """A session that says something only when it is asked to: what it hears else was pushed."""
+    await until_served(run.recorder_socket(studio.tenant_id))
+    session = Session(run.recorder_socket(studio.tenant_id), heartbeat_seconds=3600.0)
+    yield session
+    session.close()
 
 
 async def until_truth(session: Session, *, interactive_images_waiting: int) -> Truth:
@@ -194,6 +206,57 @@ async def test_an_attempt_given_to_somebody_else_is_told_as_invalid(
     )
 
     assert (await session.heard()).invalid_attempts == {work.held.key}
+
+
+async def test_a_cancel_wish_is_told_between_two_heartbeats(
+    silent_session: Session, studio: Studio
+) -> None:
+    job = await studio.accept(spec(), spec())
+    # Of the second one no heartbeat has told yet.
+    known, news = await silent_session.claim(), await silent_session.claim()
+    told = asyncio.create_task(silent_session.told())
+
+    await studio.cancel(job)
+
+    assert (await told).cancel_wishes == {known.held.key, news.held.key}
+
+
+async def test_an_attempt_given_up_for_lost_is_told_between_two_heartbeats(
+    silent_session: Session, studio: Studio
+) -> None:
+    await studio.accept(spec())
+    work = await silent_session.claim()
+    await silent_session.heard()
+    told = asyncio.create_task(silent_session.told())
+
+    await studio.lose(work.held.image_id)
+
+    assert (await told).invalid_attempts == {work.held.key}
+
+
+async def test_an_image_that_waits_too_long_to_run_alone_goes_before_interactive_ones(
+    session: Session, studio: Studio
+) -> None:
+    await studio.accept(spec(seed=1))
+    lost = await session.claim()
+    await studio.lose(lost.held.image_id)
+    session.held.remove(lost.held.key)
+    await studio.accept(spec(seed=2), spec(seed=3), tier=Tier.INTERACTIVE)
+    patient = await session.heard()
+    first = await session.claim()
+
+    await studio.write(
+        "UPDATE attempts SET end_time = end_time - interval '31 s' WHERE image_id = %s",
+        lost.held.image_id,
+    )
+
+    impatient = await session.heard()
+    second = await session.claim()
+    assert (patient.alone_image_overdue, impatient.alone_image_overdue) == (False, True)
+    assert [(first.spec.seed, first.alone), (second.spec.seed, second.alone)] == [
+        (2, False),
+        (1, True),
+    ]
 
 
 async def test_progress_is_written_once_the_first_step_has_begun(

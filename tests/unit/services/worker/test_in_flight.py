@@ -11,6 +11,7 @@ def truth(*, cancelled: HeldAttempt | None = None, invalid: HeldAttempt | None =
         invalid_attempts=frozenset({invalid.key} if invalid else ()),
         interactive_images_waiting=0,
         alone_images_waiting=0,
+        alone_image_overdue=False,
         drain=False,
         duty_cycle=1.0,
     )
@@ -72,3 +73,13 @@ def test_the_end_is_reached_when_the_last_attempt_is_answered() -> None:
     in_flight.remove(FIRST.key)
 
     assert (early, in_flight.wait_until_empty(0.0)) == (False, True)
+
+
+def test_steps_are_counted_from_the_moment_an_attempt_has_to_stop() -> None:
+    in_flight = holding(FIRST)
+    in_flight.note_progress(FIRST.key, step=5, step_count=8, preview=b"")
+    in_flight.mark_cancelled(truth(cancelled=FIRST))
+
+    in_flight.note_progress(FIRST.key, step=6, step_count=8, preview=b"")
+
+    assert in_flight.steps_since_cancel(FIRST.key) == 1

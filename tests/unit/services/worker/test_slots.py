@@ -102,7 +102,7 @@ def test_no_batch_image_joins_what_runs_while_one_waits_that_must_run_alone() ->
     slots = Slots(batch_slots=2, interactive_slots=0)
     slots.wait_for_slot()
     slots.claimed(alone=False)
-    slots.tell_alone(1)
+    slots.tell_alone(1, overdue=False)
     with ThreadPoolExecutor() as pool:
         token = waiting(slots, pool)
         assert not token.done()
@@ -117,7 +117,23 @@ def test_an_interactive_image_does_not_wait_for_one_that_must_run_alone() -> Non
     slots = Slots(batch_slots=2, interactive_slots=1)
     slots.wait_for_slot()
     slots.claimed(alone=False)
-    slots.tell_alone(1)
+    slots.tell_alone(1, overdue=False)
     slots.tell_interactive(1)
 
     assert slots.wait_for_slot() is Slot.INTERACTIVE
+
+
+def test_no_interactive_image_joins_what_runs_while_one_that_must_run_alone_is_overdue() -> None:
+    slots = Slots(batch_slots=1, interactive_slots=1)
+    slots.tell_interactive(1)
+    slots.wait_for_slot()
+    slots.claimed(alone=False)
+    slots.tell_alone(1, overdue=True)
+    with ThreadPoolExecutor() as pool:
+        token = waiting(slots, pool)
+        assert not token.done()
+
+        slots.free(Slot.BATCH, alone=False)
+
+        assert token.result(timeout=5) is Slot.BATCH
+        assert slots.nothing_in_flight
