@@ -1,5 +1,7 @@
 """What can go wrong with money and energy, as far as a caller can act on it."""
 
+from tenants.ids import TenantId
+
 
 class MeteringError(Exception):
     """Root of this package's errors."""
@@ -12,6 +14,20 @@ class InsufficientBalanceError(MeteringError):
         super().__init__(f"the balance does not cover {needed_nanos} nanos of {currency}")
         self.needed_nanos = needed_nanos
         self.currency = currency
+
+
+class BudgetExceededError(MeteringError):
+    """A hard budget cannot carry a hold; nothing was booked once the transaction is rolled back."""
+
+    def __init__(self, *, tenant_id: TenantId, budget_id: str, needed_nanos: int) -> None:
+        super().__init__(f"the budget {budget_id} does not cover {needed_nanos} nanos")
+        self.tenant_id = tenant_id
+        self.budget_id = budget_id
+        self.needed_nanos = needed_nanos
+
+
+class BudgetLimitError(MeteringError):
+    """A tenant has as many budgets as it may."""
 
 
 class DeviceTakenError(MeteringError):

@@ -23,6 +23,8 @@ _INVARIANTS: Final = {
     "capture_above_hold": _QUERIES["capture_above_hold"],
     "usage_differs_from_captures": _QUERIES["usage_differs_from_captures"],
     "usage_lines_differ_from_price": _QUERIES["usage_lines_differ_from_price"],
+    "budget_counters_differ": _QUERIES["budget_counters_differ"],
+    "guarded_budget_over": _QUERIES["guarded_budget_over"],
 }
 
 

@@ -119,3 +119,26 @@ LEFT JOIN (
     GROUP BY image_id
 ) AS line USING (image_id)
 WHERE used.price_nanos <> coalesce(line.billed_cost_nanos, 0);
+
+-- name: budget_counters_differ
+-- A budget's period carries the holds and captures of the jobs that were accepted in it.
+WITH sums AS (
+    SELECT link.tenant_id, link.budget_id, link.period_start,
+        coalesce(sum(hold.amount_nanos) FILTER (WHERE resolution.transfer_id IS NULL), 0) AS held_nanos,
+        coalesce(sum(resolution.amount_nanos), 0) AS spent_nanos
+    FROM job_budgets AS link
+    JOIN transfers AS hold
+        ON hold.tenant_id = link.tenant_id AND hold.job_id = link.job_id AND hold.kind = 'PENDING'
+    LEFT JOIN transfers AS resolution ON resolution.pending_id = hold.transfer_id
+    GROUP BY 1, 2, 3
+)
+SELECT count(*)
+FROM budget_periods AS counted
+LEFT JOIN sums USING (tenant_id, budget_id, period_start)
+WHERE (counted.held_nanos, counted.spent_nanos)
+    IS DISTINCT FROM (coalesce(sums.held_nanos, 0), coalesce(sums.spent_nanos, 0));
+
+-- name: guarded_budget_over
+SELECT count(*)
+FROM budget_periods
+WHERE guarded AND held_nanos + spent_nanos > limit_nanos + excess_nanos;

@@ -18,6 +18,7 @@ from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from database.rows import typed_row
+from metering.budgets import hold_in_budgets, resolve_in_budgets
 from metering.errors import AmountOverflowError, InsufficientBalanceError, UnknownAccountError
 from tenants.ids import ImageId, JobId, TenantId
 
@@ -121,18 +122,16 @@ async def hold_images(
         The hold's transfer id for each image.
 
     Raises:
-        InsufficientBalanceError: the wallet cannot carry the sum; roll the transaction back.
+        BudgetExceededError: a hard budget cannot carry the sum; roll the transaction back.
+        InsufficientBalanceError: the wallet cannot carry it; roll the transaction back.
         UnknownAccountError: the tenant has no wallet in that currency.
     """
     if not amounts_nanos:
         return {}
+    amount_nanos = sum(amounts_nanos.values())
+    await hold_in_budgets(conn, job_id=job_id, amount_nanos=amount_nanos)
     await _lock_accounts(conn, tenant_id=tenant_id, currency=currency)
-    await _reserve(
-        conn,
-        tenant_id=tenant_id,
-        currency=currency,
-        amount_nanos=sum(amounts_nanos.values()),
-    )
+    await _reserve(conn, tenant_id=tenant_id, currency=currency, amount_nanos=amount_nanos)
     cursor = await conn.execute(
         _QUERIES["insert_holds"],
         {
@@ -155,8 +154,9 @@ async def capture(conn: AsyncConnection, hold: Hold, *, price_nanos: int) -> int
     Returns:
         The amount charged, in nanos.
     """
-    await _lock_accounts(conn, tenant_id=hold.tenant_id, currency=hold.currency)
     charged_nanos = min(price_nanos, hold.amount_nanos)
+    await resolve_in_budgets(conn, [hold], charged_nanos=charged_nanos)
+    await _lock_accounts(conn, tenant_id=hold.tenant_id, currency=hold.currency)
     # The unique index on pending_id refuses a second resolution of the same hold.
     await conn.execute(
         _QUERIES["insert_capture"],
@@ -183,6 +183,7 @@ async def release(conn: AsyncConnection, holds: Sequence[Hold]) -> None:
     """Give back what was held for images that are not charged; all of one tenant and currency."""
     if not holds:
         return
+    await resolve_in_budgets(conn, holds)
     await _lock_accounts(conn, tenant_id=holds[0].tenant_id, currency=holds[0].currency)
     await conn.execute(
         _QUERIES["insert_releases"], {"pending_ids": [hold.transfer_id for hold in holds]}

@@ -1,7 +1,7 @@
 -- name: open_accounts
 INSERT INTO accounts (tenant_id, kind, currency, guarded)
 SELECT %(tenant_id)s, kind, %(currency)s, kind = 'WALLET'
-FROM unnest(ARRAY['WALLET', 'REVENUE', 'FUNDING', 'WRITE_OFF']) AS kind
+FROM unnest(ARRAY['WALLET', 'REVENUE', 'FUNDING', 'WRITE_OFF', 'BREAKAGE', 'RECEIVABLE', 'TAX', 'ROUNDING']) AS kind
 ON CONFLICT DO NOTHING;
 
 -- name: insert_single

@@ -8,7 +8,8 @@ from typing import Final
 
 from database.pool import Connection
 from metering import ledger
-from metering.errors import AmountOverflowError, ModelNotPricedError
+from metering.budgets import BUDGETS_MAX, list_budgets
+from metering.errors import AmountOverflowError, BudgetExceededError, ModelNotPricedError
 from metering.price_book import PriceVersion, current_price
 from metering.price_document import Tier
 from metering.rating import OrderedImage, ceiling_nanos
@@ -101,6 +102,20 @@ async def accept(
             queued_images_max=tenant.queued_images_max,
         )
     return job
+
+
+async def check_budgets(conn: Connection, wish: Wish, *, caller: Caller, needed_nanos: int) -> None:
+    """Say what acceptance would say of the budgets, without holding anything.
+
+    Raises:
+        BudgetExceededError: the first hard one, by name, that does not cover it.
+    """
+    for budget in await list_budgets(conn, tenant_id=caller.tenant_id, limit=BUDGETS_MAX):
+        fits = budget.project in {"", wish.project} and budget.key_id in {"", caller.key_id}
+        if fits and budget.refuses(needed_nanos):
+            raise BudgetExceededError(
+                tenant_id=caller.tenant_id, budget_id=budget.budget_id, needed_nanos=needed_nanos
+            )
 
 
 async def check_balance(conn: Connection, tenant: Tenant, needed_nanos: int) -> None:

@@ -11,11 +11,12 @@ from atelier.v1.errors_pb2 import ErrorReason
 from database.pool import UNREACHABLE_ERRORS
 from metering.errors import (
     AmountOverflowError,
+    BudgetExceededError,
     CurrencyMixError,
     InsufficientBalanceError,
     LedgerMismatchError,
 )
-from services.gateway import errors
+from services.gateway import errors, resource_names
 from services.gateway.errors import CallRefusedError, FieldViolation, Refusal
 from services.jobs.errors import InvalidTransitionError, RequestIdReusedError
 
@@ -46,6 +47,10 @@ def _money_refused(error: BaseException) -> CallRefusedError | None:
         case InsufficientBalanceError():
             return errors.insufficient_balance(
                 needed_nanos=error.needed_nanos, currency=error.currency
+            )
+        case BudgetExceededError():
+            return errors.budget_exceeded(
+                resource_names.BUDGET.write(error.tenant_id, error.budget_id)
             )
         case LedgerMismatchError() | CurrencyMixError():
             return errors.invoicing_stopped()

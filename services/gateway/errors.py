@@ -243,6 +243,23 @@ def insufficient_balance(
     )
 
 
+def budget_exceeded(budget: str) -> CallRefusedError:
+    """A hard budget does not cover the ceiling; trying again soon does not help."""
+    return CallRefusedError(
+        Refusal(
+            code=grpc.StatusCode.RESOURCE_EXHAUSTED,
+            reason=ErrorReason.ERROR_REASON_BUDGET_EXCEEDED,
+            message=f"{budget} does not cover it",
+            metadata={"budget": budget},
+            quota_violations=[
+                QuotaViolation(
+                    subject=budget, description="the rest of its period does not cover it"
+                )
+            ],
+        )
+    )
+
+
 def max_cost_exceeded(*, ceiling_nanos: int, currency: str) -> CallRefusedError:
     """The ceiling is above what the request itself allows."""
     return CallRefusedError(

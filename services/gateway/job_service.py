@@ -14,6 +14,7 @@ from services.gateway import resource_names
 from services.gateway.acceptance import (
     Wish,
     check_balance,
+    check_budgets,
     quote,
     tenant_of_caller,
 )
@@ -165,6 +166,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             wish = await self._wish(conn, request, caller)
             tenant = await tenant_of_caller(conn, caller)
             quoted = await quote(conn, tenant, wish, now=self._now())
+            await check_budgets(conn, wish, caller=caller, needed_nanos=quoted.total_nanos)
             await check_balance(conn, tenant, quoted.total_nanos)
             backlogs = await read_backlogs(conn, tenant.tenant_id)
         expected = backlogs.forecast_of_new(

@@ -7,6 +7,7 @@ from typing import LiteralString
 from psycopg import AsyncConnection
 
 from metering import ledger
+from metering.budgets import Budget, BudgetEnforcement, BudgetPeriod, NewBudget, set_budget
 from metering.energy_source import EnergySource
 from metering.price_book import PriceVersion, insert_price_version
 from metering.price_document import (
@@ -90,6 +91,31 @@ class Shop:
         )
         return job.job_id
 
+    async def set_budget(
+        self,
+        budget_id: str = "all",
+        *,
+        limit_nanos: int = 10_000_000_000,
+        project: str = "",
+        key_id: str = "",
+        period: BudgetPeriod = BudgetPeriod.MONTH,
+        enforcement: BudgetEnforcement = BudgetEnforcement.HARD,
+    ) -> Budget:
+        await self.as_role("atelier_gateway")
+        return await set_budget(
+            self.connection,
+            NewBudget(
+                tenant_id=self.tenant_id,
+                budget_id=budget_id,
+                project=project,
+                key_id=KeyId(key_id),
+                period=period,
+                enforcement=enforcement,
+                limit_nanos=limit_nanos,
+                currency="EUR",
+            ),
+        )
+
     async def claim(self) -> ClaimedImage:
         await self.as_role("atelier_recorder")
         worker = WorkerIdentity(
@@ -128,6 +154,7 @@ class Shop:
         energy_millijoules: int = 9_000,
         energy_source: EnergySource = EnergySource.ESTIMATED,
     ) -> ImageId:
+        await self.as_role("atelier_recorder")
         answer = await finishes.succeed_image(
             self.connection,
             DrawnAttempt(
@@ -156,7 +183,7 @@ class Shop:
         return claimed.attempt.image_id
 
     async def sell(self, *, images: int = 1, tier: Tier = Tier.BATCH, project: str = "") -> JobId:
-        """Accept a job and draw all of it; each image costs 750,626 nanos in BATCH."""
+        """Accept a job and draw all of it; each image costs 750,312 nanos in BATCH."""
         job_id = await self.accept(images=images, tier=tier, project=project)
         for _ in range(images):
             await self.draw(await self.claim())

@@ -55,6 +55,12 @@ HARM: dict[str, LiteralString] = {
     "usage_lines_differ_from_price": """
         DELETE FROM usage_lines WHERE tenant_id = %s AND line_number = 1
     """,
+    "budget_counters_differ": """
+        UPDATE budget_periods SET held_nanos = held_nanos + 1 WHERE tenant_id = %s
+    """,
+    "guarded_budget_over": """
+        UPDATE budget_periods SET limit_nanos = 0 WHERE tenant_id = %s
+    """,
 }
 
 
@@ -62,6 +68,7 @@ HARM: dict[str, LiteralString] = {
 async def shop(connection: AsyncConnection, become: Become) -> Shop:
     """One image that was charged, one that failed, one that waits."""
     shop = await open_shop(connection, become, tenant_id="acme-of-invariants")
+    await shop.set_budget()
     await shop.sell()
     await shop.fail()
     await shop.accept()
@@ -91,6 +98,7 @@ async def test_an_invariant_tells_of_its_violation(shop: Shop, name: str) -> Non
     # The guards of the tables come first; here they are taken away to see what remains.
     await shop.without_guards("DROP INDEX transfers_resolve_once")
     await shop.without_guards("ALTER TABLE accounts DROP CONSTRAINT balance_guard")
+    await shop.without_guards("ALTER TABLE budget_periods DROP CONSTRAINT budget_guard")
     await shop.without_guards(HARM[name], shop.tenant_id)
 
     assert (await violations(shop)).get(name) == 1

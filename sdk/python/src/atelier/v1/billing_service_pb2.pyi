@@ -1256,6 +1256,7 @@ class Budget(_message.Message):
     ENFORCEMENT_FIELD_NUMBER: _builtins.int
     SPENT_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    ALERTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}/budgets/{budget}`."""
     project: _builtins.str
@@ -1278,6 +1279,10 @@ class Budget(_message.Message):
     def held(self) -> _money_pb2.Money:
         """Output only. Held in the running period."""
 
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetAlert]:
+        """Output only. What was reached in the running period, each once."""
+
     def __init__(
         self,
         *,
@@ -1289,14 +1294,55 @@ class Budget(_message.Message):
         enforcement: Global___BudgetEnforcement.ValueType = ...,
         spent: _money_pb2.Money | None = ...,
         held: _money_pb2.Money | None = ...,
+        alerts: _abc.Iterable[Global___BudgetAlert] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "limit", b"limit", "spent", b"spent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "enforcement", b"enforcement", "held", b"held", "limit", b"limit", "name", b"name", "period", b"period", "project", b"project", "spent", b"spent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alerts", b"alerts", "api_key", b"api_key", "enforcement", b"enforcement", "held", b"held", "limit", b"limit", "name", b"name", "period", b"period", "project", b"project", "spent", b"spent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Budget: _TypeAlias = Budget  # noqa: Y015
+
+@_typing.final
+class BudgetAlert(_message.Message):
+    """A share of a budget that was reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERCENT_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    percent: _builtins.int
+    """50, 80 or 100."""
+    @_builtins.property
+    def used(self) -> _money_pb2.Money:
+        """What was spent and held at that moment."""
+
+    @_builtins.property
+    def limit(self) -> _money_pb2.Money:
+        """The limit of that moment."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        percent: _builtins.int = ...,
+        used: _money_pb2.Money | None = ...,
+        limit: _money_pb2.Money | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "limit", b"limit", "used", b"used"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "limit", b"limit", "percent", b"percent", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetAlert: _TypeAlias = BudgetAlert  # noqa: Y015
 
 @_typing.final
 class SetBudgetRequest(_message.Message):
