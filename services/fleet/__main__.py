@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 
 import structlog
 from pydantic import ValidationError
@@ -14,9 +15,21 @@ from pydantic import ValidationError
 from database.duty_lock import try_lock_duty
 from database.pool import UNREACHABLE_ERRORS, Connection, open_pool
 from database.secrets_directory import secrets_directory
+from services.fleet.allocation import Allocation
+from services.fleet.backlog import BacklogEstimate
 from services.fleet.brokers import Brokers
+from services.fleet.cold_starts import ColdStarts
 from services.fleet.fleet import Fleet
-from services.fleet.fleet_store import WorkerRow, read_situation, write_workers
+from services.fleet.fleet_store import (
+    WorkerRow,
+    clear_drain_wish,
+    insert_handover,
+    read_cold_starts,
+    read_now,
+    read_situation,
+    read_speeds,
+    write_workers,
+)
 from services.fleet.settings import Settings
 from services.fleet.workers import WorkerModel, Workers
 from services.jobs.errors import CatalogueError
@@ -28,6 +41,8 @@ from tenants.run_directory import RunDirectory
 log = structlog.get_logger()
 
 _RECONNECT_SECONDS = 1.0
+# How fast pictures are drawn changes with the kind of pictures, which changes slowly.
+_MEASURE_SECONDS = 20.0
 
 
 def main() -> None:
@@ -60,6 +75,7 @@ def _join(settings: Settings) -> Fleet:
     launcher = ProcessLauncher()
     log.warning("launcher", launcher=launcher.name, isolation=launcher.isolation)
     settings.log_directory.mkdir(parents=True, exist_ok=True)
+    cold_starts = ColdStarts(seconds_before_measured=settings.cold_start_seconds_before_measured)
     return Fleet(
         run=run,
         brokers=Brokers(
@@ -74,8 +90,11 @@ def _join(settings: Settings) -> Fleet:
             drain_seconds=settings.drain_seconds,
             log_directory=settings.log_directory,
         ),
-        gpu_ids=settings.devices,
-        models=tuple(models),
+        allocation=Allocation(settings.rules, cold_starts),
+        backlog=BacklogEstimate(
+            picture_seconds_before_measured=settings.picture_seconds_before_measured
+        ),
+        models=models,
         cores=len(os.sched_getaffinity(0)),
         threads_per_worker=settings.threads_per_worker,
     )
@@ -123,9 +142,23 @@ async def _look_again_and_again(
     settings: Settings, fleet: Fleet, connection: Connection, stop: asyncio.Event
 ) -> None:
     shown: list[WorkerRow] | None = None
+    fleet.remember(await read_cold_starts(connection))
+    ended_since = await read_now(connection)
+    measure_due = 0.0
     while not stop.is_set():
-        situation = await read_situation(connection, silence_seconds=settings.silence_seconds)
-        workers = fleet.look(situation)
+        if time.monotonic() >= measure_due:
+            fleet.measure(await read_speeds(connection))
+            measure_due = time.monotonic() + _MEASURE_SECONDS
+        situation = await read_situation(
+            connection, silence_seconds=settings.silence_seconds, ended_since=ended_since
+        )
+        ended_since = max([ended_since, *(ended.last_end_time for ended in situation.ended)])
+        workers = fleet.look(situation, gpu_ids=settings.devices)
+        for wish in situation.wishes:
+            if wish.drain_wish_time is not None:
+                await clear_drain_wish(connection, wish)
+        for handover in fleet.take_handovers():
+            await insert_handover(connection, handover)
         if workers != shown:
             await write_workers(connection, workers)
             shown = workers

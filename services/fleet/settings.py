@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.fleet.allocation import AllocationRules
+
 
 class Settings(BaseSettings):
     """Frozen; every missing value is reported at once."""
@@ -30,12 +32,41 @@ class Settings(BaseSettings):
     threads_per_worker: PositiveInt | None = Field(
         default=None, description="unset: the cores divided by the workers"
     )
+    devices_per_tenant_max: PositiveInt | None = Field(
+        default=None, description="unset: 1 on the processor, which all share; no limit on GPUs"
+    )
+    dwell_seconds_min: PositiveFloat = Field(
+        default=60.0, description="a tenant with work keeps its device at least so long"
+    )
+    dwell_per_cold_start: PositiveFloat = Field(
+        default=9.0, description="… and this many times as long as the change of hands takes"
+    )
+    idle_seconds: PositiveFloat = Field(
+        default=900.0, description="a worker without work is ended after this time"
+    )
+    burnt_seconds_max: PositiveFloat = Field(
+        default=300.0,
+        description="GPU-seconds a tenant may burn by creating and cancelling before it must wait",
+    )
+    cold_start_seconds_before_measured: PositiveFloat = 20.0
+    picture_seconds_before_measured: PositiveFloat = 10.0
     tick_seconds: PositiveFloat = 0.5
     drain_seconds: PositiveFloat = 120.0
     # A worker whose heartbeats stopped this long ago although the recorder serves is replaced.
     silence_seconds: PositiveFloat = 30.0
     # Otherwise brokers and workers outlive the fleet and the next one adopts them.
     end_children_at_exit: bool = False
+
+    @property
+    def rules(self) -> AllocationRules:
+        """What the allocation of devices goes by."""
+        return AllocationRules(
+            dwell_seconds_min=self.dwell_seconds_min,
+            dwell_per_cold_start=self.dwell_per_cold_start,
+            idle_seconds=self.idle_seconds,
+            devices_per_tenant_max=self.devices_per_tenant_max or (1_000 if self.gpu_ids else 1),
+            burnt_seconds_max=self.burnt_seconds_max,
+        )
 
     @property
     def devices(self) -> tuple[str, ...]:

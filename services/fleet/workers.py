@@ -9,7 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from services.fleet.fleet_store import SessionRow, WorkerRow, WorkerState
+from services.fleet.allocation import Occupant
+from services.fleet.fleet_store import Handover, SessionRow, WorkerRow, WorkerState
 from services.fleet.notes import NoteFolder, WorkerNote
 from services.fleet.placement import Post
 from tenants.launchers.child_process import (
@@ -45,8 +46,18 @@ class _Worker:
     post: Post
     child: ChildProcess | None = None
     restarts: Restarts = field(default_factory=Restarts)
+    start_time: float = 0.0
+    ready_time: float | None = None
     # Monotonic seconds; set once the worker has been asked to end.
     kill_time: float | None = None
+    # Whose worker left for this one, and how long that took.
+    before: "_Left | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Left:
+    tenant_id: str
+    drain_seconds: float
 
 
 class Workers:
@@ -68,12 +79,18 @@ class Workers:
         self._log_directory = log_directory
         self._notes = NoteFolder(run.fleet_directory / "workers", WorkerNote)
         self._workers: dict[str, _Worker] = {}
+        # By device; whoever is started there next takes the place.
+        self._left: dict[str, _Left] = {}
+        self._handovers: list[Handover] = []
 
     def adopt(self) -> list[Post]:
         """Take over the workers an earlier fleet started and still run; return their posts."""
+        now = time.monotonic()
         for note in self._notes.read_all():
             if is_running(note.child):
-                self._workers[note.post.gpu_id] = _Worker(post=note.post, child=note.child)
+                self._workers[note.post.gpu_id] = _Worker(
+                    post=note.post, child=note.child, start_time=now, ready_time=now
+                )
                 log.info(
                     "worker_adopted",
                     tenant=note.post.tenant_id,
@@ -92,6 +109,37 @@ class Workers:
             worker = self._workers.setdefault(post.gpu_id, _Worker(post=post))
             if worker.post == post and worker.child is None and worker.restarts.may_start(now):
                 self._start(worker, threads=threads, now=now)
+
+    def note_ready(self, sessions: Collection[SessionRow]) -> None:
+        """See who has become ready to draw, and how long it took."""
+        ready = {session.process_id for session in sessions if session.ready}
+        now = time.monotonic()
+        for worker in self._workers.values():
+            is_ready = worker.child is not None and worker.child.pid in ready
+            if is_ready and worker.ready_time is None:
+                worker.ready_time = now
+                self._handovers.append(_handover(worker))
+
+    def take_handovers(self) -> list[Handover]:
+        """Return the cold starts since the last call."""
+        taken, self._handovers = self._handovers, []
+        return taken
+
+    def occupants(self) -> dict[str, Occupant]:
+        """Return who is on which device, also those that are on their way out."""
+        return {
+            gpu_id: Occupant(
+                post=worker.post, start_time=worker.start_time, ready_time=worker.ready_time
+            )
+            for gpu_id, worker in self._workers.items()
+            if worker.child is not None
+        }
+
+    def drain(self, gpu_id: str) -> None:
+        """Ask a device's worker to finish and end; another is started if its post stays."""
+        worker = self._workers.get(gpu_id)
+        if worker is not None and worker.child is not None and worker.kill_time is None:
+            self._ask_to_end(worker, time.monotonic())
 
     def replace_silent(self, sessions: Collection[SessionRow]) -> None:
         """Kill the workers that run but were not heard of for too long; they are started anew."""
@@ -125,6 +173,7 @@ class Workers:
                 gpu_id=worker.post.gpu_id,
                 model=worker.post.model,
                 launcher=self._launcher.name,
+                isolation=self._launcher.isolation,
                 process_id=None if worker.child is None else worker.child.pid,
                 state=_state(worker, ready),
                 restart_count=worker.restarts.count,
@@ -137,11 +186,19 @@ class Workers:
             self._note_death(worker, now)
         if worker.post != wanted:
             self._give_up_post(worker, now)
+        elif worker.child is not None:
+            self._kill_if_it_will_not_end(worker, worker.child, now)
 
     def _note_death(self, worker: _Worker, now: float) -> None:
         worker.child = None
         self._notes.remove(worker.post.gpu_id)
-        if worker.kill_time is None:
+        if worker.kill_time is not None:
+            asked_time = worker.kill_time - self._drain_seconds
+            self._left[worker.post.gpu_id] = _Left(
+                tenant_id=worker.post.tenant_id, drain_seconds=now - asked_time
+            )
+            worker.kill_time = None
+        else:
             wait_seconds = worker.restarts.died(now)
             log.warning(
                 "worker_died",
@@ -159,8 +216,14 @@ class Workers:
             log.info("worker_ended", tenant=worker.post.tenant_id, gpu=worker.post.gpu_id)
         elif worker.kill_time is None:
             self._ask_to_end(worker, now)
-        elif now > worker.kill_time:
-            kill_group(worker.child)
+        else:
+            self._kill_if_it_will_not_end(worker, worker.child, now)
+
+    def _kill_if_it_will_not_end(self, worker: _Worker, child: ChildProcess, now: float) -> None:
+        """Kill one that hangs: by then it has finished or handed back what it drew."""
+        if worker.kill_time is not None and now > worker.kill_time:
+            log.warning("worker_killed", tenant=worker.post.tenant_id, gpu=worker.post.gpu_id)
+            kill_group(child)
 
     def _ask_to_end(self, worker: _Worker, now: float) -> None:
         assert worker.child is not None
@@ -188,6 +251,8 @@ class Workers:
             )
         )
         worker.restarts.started(now)
+        worker.start_time, worker.ready_time = now, None
+        worker.before = self._left.pop(post.gpu_id, None)
         self._notes.write(post.gpu_id, WorkerNote(post=post, child=worker.child))
         log.info(
             "worker_started",
@@ -197,6 +262,18 @@ class Workers:
             pid=worker.child.pid,
             threads=threads,
         )
+
+
+def _handover(worker: _Worker) -> Handover:
+    assert worker.ready_time is not None
+    return Handover(
+        gpu_id=worker.post.gpu_id,
+        model=worker.post.model,
+        tenant_id=worker.post.tenant_id,
+        from_tenant_id=worker.before.tenant_id if worker.before else None,
+        drain_seconds=worker.before.drain_seconds if worker.before else None,
+        cold_start_seconds=worker.ready_time - worker.start_time,
+    )
 
 
 def _state(worker: _Worker, ready_process_ids: Collection[int]) -> WorkerState:

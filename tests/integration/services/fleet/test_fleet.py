@@ -12,15 +12,29 @@ from pathlib import Path
 
 import pytest
 
+from services.fleet.allocation import Allocation, AllocationRules
+from services.fleet.backlog import BacklogEstimate
 from services.fleet.broker import answers
 from services.fleet.brokers import Brokers
+from services.fleet.cold_starts import ColdStarts
 from services.fleet.fleet import Fleet
-from services.fleet.fleet_store import BacklogRow, SessionRow, Situation, TenantRow, WorkerRow
+from services.fleet.fleet_store import (
+    BacklogRow,
+    Handover,
+    SessionRow,
+    Situation,
+    TenantRow,
+    WishRow,
+    WorkerRow,
+    WorkerState,
+)
 from services.fleet.workers import WorkerModel, Workers
 from tenants.launchers.child_process import ChildProcess, start_child
 from tenants.launchers.worker_launcher import WorkerOrder
 from tenants.run_directory import RunDirectory
 
+MODELS = {"mini": WorkerModel(path="/mini", batch_slots=4, interactive_slots=1)}
+RULES = AllocationRules(dwell_seconds_min=0.3, dwell_per_cold_start=0.01)
 MORNING = datetime(2026, 1, 1, 8, tzinfo=UTC)
 OBEDIENT = "import time; time.sleep(600)"
 STUCK = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -55,7 +69,7 @@ class Host:
         self.launcher = SleepingLauncher(OBEDIENT)
         self.fleets: list[Fleet] = []
 
-    def fleet(self, *, devices: int = 2, drain_seconds: float = 5.0) -> Fleet:
+    def fleet(self, *, devices: int = 2, drain_seconds: float = 5.0) -> "Looking":
         fleet = Fleet(
             run=self.run,
             brokers=Brokers(
@@ -66,18 +80,33 @@ class Host:
             workers=Workers(
                 run=self.run,
                 launcher=self.launcher,
-                models={"mini": WorkerModel(path="/mini", batch_slots=4, interactive_slots=1)},
+                models=MODELS,
                 drain_seconds=drain_seconds,
                 log_directory=self.directory,
             ),
-            gpu_ids=[f"cpu-{number}" for number in range(devices)],
-            models=["mini"],
+            allocation=Allocation(RULES, ColdStarts(seconds_before_measured=0.01)),
+            backlog=BacklogEstimate(picture_seconds_before_measured=10.0),
+            models=MODELS,
             cores=4,
             threads_per_worker=None,
         )
         fleet.adopt()
         self.fleets.append(fleet)
-        return fleet
+        return Looking(fleet, [f"cpu-{number}" for number in range(devices)])
+
+
+class Looking:
+    """A fleet on a host with some devices."""
+
+    def __init__(self, fleet: Fleet, gpu_ids: list[str]) -> None:
+        self.fleet = fleet
+        self.gpu_ids = gpu_ids
+
+    def look(self, situation: Situation) -> list[WorkerRow]:
+        return self.fleet.look(situation, gpu_ids=self.gpu_ids)
+
+    def end_all(self) -> None:
+        self.fleet.end_all()
 
 
 @pytest.fixture
@@ -95,7 +124,14 @@ def situation(*tenant_ids: str, backlog: dict[str, int] | None = None) -> Situat
             for tenant_id in tenant_ids
         ),
         backlog=tuple(
-            BacklogRow(tenant_id=tenant_id, model="mini", image_count=count)
+            BacklogRow(
+                tenant_id=tenant_id,
+                model="mini",
+                width=64,
+                height=64,
+                num_inference_steps=4,
+                queued_count=count,
+            )
             for tenant_id, count in (backlog or {}).items()
         ),
         sessions=(),
@@ -248,3 +284,67 @@ def test_the_fleets_end_can_take_everything_with_it(host: Host) -> None:
 
     assert not any(Path(f"/proc/{worker.process_id}").exists() for worker in workers)
     assert not answers(host.run.broker_socket("acme"))
+
+
+def ready_sessions(workers: list[WorkerRow]) -> tuple[SessionRow, ...]:
+    return tuple(
+        SessionRow(
+            tenant_id=worker.tenant_id,
+            gpu_id=worker.gpu_id,
+            process_id=worker.process_id,
+            ready=True,
+            silent=False,
+        )
+        for worker in workers
+        if worker.process_id is not None
+    )
+
+
+def test_two_tenants_with_work_take_turns_on_one_device_and_each_turn_is_timed(host: Host) -> None:
+    fleet = host.fleet(devices=1)
+    work = situation("acme", "zeta", backlog={"acme": 900, "zeta": 3})
+    workers = fleet.look(work)
+    turns = [*holders(workers).values()]
+    handovers: list[Handover] = []
+
+    def three_turns() -> bool:
+        nonlocal workers
+        workers = fleet.look(replace(work, sessions=ready_sessions(workers)))
+        handovers.extend(fleet.fleet.take_handovers())
+        turns.extend(tenant for tenant in holders(workers).values() if tenant != turns[-1])
+        return len(handovers) == 3
+
+    assert eventually(three_turns)
+    assert turns[:3] == ["acme", "zeta", "acme"]
+    assert [(one.from_tenant_id, one.tenant_id) for one in handovers] == [
+        (None, "acme"),
+        ("acme", "zeta"),
+        ("zeta", "acme"),
+    ]
+    assert all(one.cold_start_seconds >= 0 for one in handovers)
+    assert handovers[1].drain_seconds is not None
+
+
+def test_a_drained_worker_ends_and_another_takes_its_post(host: Host) -> None:
+    fleet = host.fleet()
+    (before,) = fleet.look(situation("acme"))
+    wish = WishRow(gpu_id="cpu-0", drain_wish_time=MORNING, keep_empty=False)
+
+    (draining,) = fleet.look(replace(situation("acme"), wishes=(wish,)))
+
+    assert (draining.process_id, draining.state) == (before.process_id, WorkerState.DRAINING)
+    assert eventually(
+        lambda: process_ids(fleet.look(situation("acme")))["acme"] not in (None, before.process_id)
+    )
+    (after,) = fleet.look(situation("acme"))
+    assert (after.state, after.restart_count) == (WorkerState.STARTING, 0)
+
+
+def test_a_device_that_is_kept_empty_is_nobodys(host: Host) -> None:
+    fleet = host.fleet(devices=1)
+    fleet.look(situation("acme"))
+    wish = WishRow(gpu_id="cpu-0", drain_wish_time=None, keep_empty=True)
+    kept_empty = replace(situation("acme", backlog={"acme": 3}), wishes=(wish,))
+
+    assert eventually(lambda: holders(fleet.look(kept_empty)) == {})
+    assert fleet.look(situation("acme"))[0].tenant_id == "acme"

@@ -1,14 +1,30 @@
 """What the role atelier_fleet may read and write."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from services.fleet.fleet_store import WorkerRow, WorkerState, read_situation, write_workers
+from services.fleet.fleet_store import (
+    Handover,
+    Situation,
+    WorkerRow,
+    WorkerState,
+    clear_drain_wish,
+    insert_handover,
+    read_cold_starts,
+    read_now,
+    read_situation,
+    read_speeds,
+    write_workers,
+)
 from tenants.ids import TenantId
 from tenants.tenant_store import NewTenant, insert_tenant
 from tests.integration.fixture_types import Become
 
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 ACME = TenantId("acme-of-fleet")
 
 
@@ -18,6 +34,7 @@ def worker(gpu_id: str, state: WorkerState) -> WorkerRow:
         gpu_id=gpu_id,
         model="mini",
         launcher="process",
+        isolation="NONE",
         process_id=7,
         state=state,
         restart_count=0,
@@ -39,7 +56,7 @@ async def shown(connection: AsyncConnection) -> list[tuple[str, str]]:
 
 
 async def test_it_sees_every_active_tenant(fleet: AsyncConnection) -> None:
-    situation = await read_situation(fleet, silence_seconds=30.0)
+    situation = await situation_of(fleet)
 
     assert ACME in [tenant.tenant_id for tenant in situation.tenants]
 
@@ -49,7 +66,7 @@ async def test_a_suspended_tenant_is_left_out(fleet: AsyncConnection, become: Be
     await fleet.execute(b"UPDATE tenants SET state = 'SUSPENDED' WHERE tenant_id = %s", [ACME])
     await become(fleet, "atelier_fleet")
 
-    situation = await read_situation(fleet, silence_seconds=30.0)
+    situation = await situation_of(fleet)
 
     assert ACME not in [tenant.tenant_id for tenant in situation.tenants]
 
@@ -69,3 +86,54 @@ async def test_the_table_shows_the_workers_there_are_and_no_others(
 async def test_it_cannot_read_a_prompt(fleet: AsyncConnection) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         await fleet.execute(b"SELECT prompt FROM images")
+
+
+async def test_what_cold_starts_took_is_kept_with_the_newest_last(fleet: AsyncConnection) -> None:
+    for seconds in (11.5, 12.5):
+        await insert_handover(
+            fleet,
+            Handover(
+                gpu_id="gpu-0",
+                model="mini",
+                tenant_id=ACME,
+                from_tenant_id=None,
+                drain_seconds=None,
+                cold_start_seconds=seconds,
+            ),
+        )
+
+    # Both were written in one transaction, so at one time.
+    assert sorted(await read_cold_starts(fleet))[-2:] == [("mini", 11.5), ("mini", 12.5)]
+
+
+async def test_a_drain_wish_is_taken_back_once_and_a_newer_one_stays(
+    fleet: AsyncConnection, become: Become
+) -> None:
+    await become(fleet, None)
+    await fleet.execute(
+        b"INSERT INTO gpus (gpu_id, drain_wish_time, keep_empty_until)"
+        b" VALUES ('gpu-7', now(), now() + interval '1 hour'), ('gpu-8', now(), NULL)"
+    )
+    await become(fleet, "atelier_fleet")
+    wishes = {wish.gpu_id: wish for wish in (await situation_of(fleet)).wishes}
+
+    await clear_drain_wish(fleet, replace(wishes["gpu-7"], drain_wish_time=LONG_AGO))
+    await clear_drain_wish(fleet, wishes["gpu-8"])
+
+    left = {wish.gpu_id: wish for wish in (await situation_of(fleet)).wishes}
+    assert left["gpu-7"] == wishes["gpu-7"]
+    assert left["gpu-7"].keep_empty
+    assert "gpu-8" not in left
+
+
+async def test_the_backlog_speeds_and_ends_can_be_asked_for(fleet: AsyncConnection) -> None:
+    situation = await situation_of(fleet)
+
+    assert [row for row in situation.backlog if row.tenant_id == ACME] == []
+    assert [row for row in situation.ended if row.tenant_id == ACME] == []
+    assert "mini-of-nobody" not in await read_speeds(fleet)
+    assert await read_now(fleet) > LONG_AGO
+
+
+async def situation_of(fleet: AsyncConnection) -> Situation:
+    return await read_situation(fleet, silence_seconds=30.0, ended_since=LONG_AGO)
