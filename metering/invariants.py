@@ -25,6 +25,7 @@ _INVARIANTS: Final = {
     "usage_lines_differ_from_price": _QUERIES["usage_lines_differ_from_price"],
     "budget_counters_differ": _QUERIES["budget_counters_differ"],
     "guarded_budget_over": _QUERIES["guarded_budget_over"],
+    "period_quantities_differ": _QUERIES["period_quantities_differ"],
 }
 
 

@@ -142,3 +142,22 @@ WHERE (counted.held_nanos, counted.spent_nanos)
 SELECT count(*)
 FROM budget_periods
 WHERE guarded AND held_nanos + spent_nanos > limit_nanos + excess_nanos;
+
+-- name: period_quantities_differ
+-- Over all periods of a tenant: whoever moves to another time zone moves the borders, never the sum.
+SELECT count(*)
+FROM (
+    SELECT tenant_id, component, model, sum(quantity) AS quantity
+    FROM period_quantities
+    GROUP BY tenant_id, component, model
+) AS counted
+FULL JOIN (
+    SELECT line.tenant_id, line.component, used.model,
+        sum(round(line.consumed_quantity * CASE line.component
+            WHEN 'PER_IMAGE' THEN 1 WHEN 'PER_KWH' THEN 3600000000 ELSE 1000000 END)) AS quantity
+    FROM usage_lines AS line
+    JOIN usage_records AS used USING (image_id)
+    WHERE line.component <> 'CAP'
+    GROUP BY line.tenant_id, line.component, used.model
+) AS used USING (tenant_id, component, model)
+WHERE counted.quantity IS DISTINCT FROM used.quantity;

@@ -18,7 +18,7 @@ from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from database.rows import typed_row
-from metering.budgets import hold_in_budgets, resolve_in_budgets
+from metering.budgets import hold_in_budgets, lock_counters, resolve_in_budgets
 from metering.errors import AmountOverflowError, InsufficientBalanceError, UnknownAccountError
 from tenants.ids import ImageId, JobId, TenantId
 
@@ -143,6 +143,12 @@ async def hold_images(
         },
     )
     return {ImageId(image_id): transfer_id for image_id, transfer_id in await cursor.fetchall()}
+
+
+async def lock_hold(conn: AsyncConnection, hold: Hold) -> None:
+    """Lock what a capture changes, for whoever must know the price first."""
+    await lock_counters(conn, [hold.job_id])
+    await _lock_accounts(conn, tenant_id=hold.tenant_id, currency=hold.currency)
 
 
 async def capture(conn: AsyncConnection, hold: Hold, *, price_nanos: int) -> int:

@@ -1,7 +1,7 @@
 """A shop on the real tables: tenants with a price and credit, whose images are drawn by hand."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
 from psycopg import AsyncConnection
@@ -59,6 +59,17 @@ class Shop:
 
     async def as_role(self, role: str | None) -> None:
         await self.become(self.connection, role, tenant_id=self.tenant_id)
+
+    async def with_price(self, document: PriceDocument) -> "Shop":
+        """The same shop, where a newer version of its price holds from now on."""
+        await self.become(self.connection, None)
+        version = await insert_price_version(
+            self.connection,
+            price_book=self.tenant.price_book,
+            effective_time=self.price.effective_time + timedelta(microseconds=1),
+            document=document,
+        )
+        return replace(self, price=version)
 
     async def accept(
         self,

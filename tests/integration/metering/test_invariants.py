@@ -61,6 +61,10 @@ HARM: dict[str, LiteralString] = {
     "guarded_budget_over": """
         UPDATE budget_periods SET limit_nanos = 0 WHERE tenant_id = %s
     """,
+    "period_quantities_differ": """
+        UPDATE period_quantities SET quantity = quantity + 1
+        WHERE tenant_id = %s AND component = 'PER_KWH'
+    """,
 }
 
 
