@@ -67,11 +67,15 @@ up: $(STAMP) ## Run everything on this machine until Ctrl-C
 
 .PHONY: test
 test: $(STAMP) ## All tests that need no GPU: unit, architecture, integration, end to end
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "not gpu and not browser and not chaos"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "not gpu and not browser and not chaos and not long"
+
+.PHONY: test-long
+test-long: $(STAMP) ## What takes minutes: 100,000 facts, ten seeds, long state machines
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m long
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## The tests that need no servers (seconds)
-	$(BIN)/python -m pytest tests/unit tests/architecture
+	$(BIN)/python -m pytest -m "not long" tests/unit tests/architecture
 
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## The whole chain as real processes

@@ -1,9 +1,10 @@
 """What happened on a GPU, moment by moment: sessions and their marks as contiguous activities."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from metering.energy import Activity, AttemptWork, PowerModel, SegmentKind
+from metering.energy import Activity
+from metering.power import AttemptWork, LearnedPower, SegmentKind
 from metering.presence import Presence
 
 _SECOND_NANOS: Final = 1_000_000_000
@@ -33,7 +34,7 @@ def activities_between(
     end_nanos: int,
     covered_nanos: int,
     presences: Sequence[Presence],
-    power: PowerModel,
+    power: LearnedPower,
     wall_offset_nanos: int,
 ) -> list[Activity]:
     """Return what happened from start to end, without gaps, cut at UTC hours.
@@ -47,16 +48,6 @@ def activities_between(
         for stretch in stretches
         for piece in _cut(stretch, covered_nanos, wall_offset_nanos)
     ]
-
-
-def watts_of(
-    kind: SegmentKind, work: Iterable[AttemptWork], duration_nanos: int, power: PowerModel
-) -> float:
-    """Return the mean modelled power of a stretch."""
-    if kind in (SegmentKind.LOAD, SegmentKind.SILENT):
-        return power.load_watts
-    units = sum(part.units for part in work)
-    return power.idle_watts + units * power.joules_per_work_unit * _SECOND_NANOS / duration_nanos
 
 
 def _stretches(
@@ -135,13 +126,13 @@ def _ends(stretch: _Stretch, covered_nanos: int, wall_offset_nanos: int) -> list
     return sorted(ends)
 
 
-def _activity(stretch: _Stretch, power: PowerModel, wall_offset_nanos: int) -> Activity:
+def _activity(stretch: _Stretch, power: LearnedPower, wall_offset_nanos: int) -> Activity:
     presence = stretch.presence
     duration_nanos = stretch.end_nanos - stretch.start_nanos
     return Activity(
         start_nanos=stretch.start_nanos,
         end_nanos=stretch.end_nanos,
-        watts=watts_of(stretch.kind, stretch.work, duration_nanos, power),
+        power=power.of(stretch.kind, stretch.work, duration_nanos),
         kind=stretch.kind,
         tenant_id=presence.tenant_id if presence else None,
         session_id=presence.session_id if presence else None,

@@ -145,6 +145,12 @@ async def hold_in_budgets(conn: AsyncConnection, *, job_id: JobId, amount_nanos:
         await conn.execute(_QUERIES["alert"], {**asdict(counter), "percents": _ALERT_PERCENTS})
 
 
+async def lock_counters(conn: AsyncConnection, job_ids: Sequence[JobId]) -> bool:
+    """Lock the counters that carry jobs' holds, in their order; False when there are none."""
+    locked = await conn.execute(_QUERIES["lock_counters_of_jobs"], {"job_ids": list(job_ids)})
+    return locked.rowcount > 0
+
+
 async def resolve_in_budgets(
     conn: AsyncConnection, holds: Sequence["Hold"], *, charged_nanos: int = 0
 ) -> None:
@@ -153,8 +159,7 @@ async def resolve_in_budgets(
     What is charged is never more than what was held, so no budget goes over and none alerts here.
     """
     job_ids = [hold.job_id for hold in holds]
-    locked = await conn.execute(_QUERIES["lock_counters_of_jobs"], {"job_ids": job_ids})
-    if locked.rowcount == 0:
+    if not await lock_counters(conn, job_ids):
         return
     await conn.execute(
         _QUERIES["resolve_in_budgets"],

@@ -9,47 +9,18 @@ every 100 ms, linear interpolation errs 4.3 % on work of half a second, this one
 Times are CLOCK_MONOTONIC in nanoseconds, energy is whole millijoules.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import accumulate, groupby, pairwise
 from math import ceil, hypot, sqrt
 from typing import Final, NamedTuple
 
 from metering.largest_remainder import divide
+from metering.power import NOISE, AttemptWork, Power, SegmentKind, Shape
 from tenants.ids import ImageId, SessionId, TenantId
 
-# How far the power of one kind of work may lie from the model's, one standard deviation: power
-# differs by about this much between picture sizes of equal modelled work.
-_SHAPE_ERROR: Final = 0.15
 # A counter of whole millijoules: uniform within one.
 _COUNTER_STEP_ERROR_MILLIJOULES: Final = 1 / sqrt(12)
-
-
-class SegmentKind(StrEnum):
-    """What a stretch of a GPU's time was, as far as the meter can tell."""
-
-    # Images were worked on.
-    WORK = "WORK"
-    # A model was loaded or warmed up.
-    LOAD = "LOAD"
-    # A worker was there and did nothing.
-    PARKED = "PARKED"
-    # A worker was there and nobody knows what it did.
-    SILENT = "SILENT"
-    # No worker was there.
-    FREE = "FREE"
-    # The meter did not look.
-    UNKNOWN = "UNKNOWN"
-
-
-class AttemptWork(NamedTuple):
-    """Work done for one attempt at one image."""
-
-    image_id: ImageId
-    attempt: int
-    # Modelled billions of floating-point operations.
-    units: float
 
 
 class Reading(NamedTuple):
@@ -57,18 +28,8 @@ class Reading(NamedTuple):
 
     nanos: int
     millijoules: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PowerModel:
-    """How power is shaped within an interval; only the ratios matter, the sum is the counter's."""
-
-    # With a process on the device that does nothing. Positive, so that every moment has a weight.
-    idle_watts: float
-    # While a model is loaded or warmed up, whose work nobody counts.
-    load_watts: float
-    # On top of idle, for a billion floating-point operations.
-    joules_per_work_unit: float
+    # One standard deviation of the moment at which it was true.
+    timing_nanos: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +38,8 @@ class Activity:
 
     start_nanos: int
     end_nanos: int
-    # Mean modelled power, positive.
-    watts: float
+    # What it is taken to draw, positive.
+    power: Power
     kind: SegmentKind
     tenant_id: TenantId | None = None
     session_id: SessionId | None = None
@@ -87,6 +48,12 @@ class Activity:
     work: tuple[AttemptWork, ...] = ()
     # Hours since 1970 in UTC, so that neighbours of different hours are never joined.
     hour: int = 0
+
+    @property
+    def likeness(self) -> Hashable:
+        """What neighbours must have in common to become one segment."""
+        attempts = frozenset((work.image_id, work.attempt) for work in self.work)
+        return self.kind, self.tenant_id, self.session_id, self.hour, attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +93,17 @@ class Edge:
 
     reading: Reading
     error_millijoules: float
+    # Of the activity that ends here. When the next one is alike, nothing changes hands at this
+    # edge: its error is no error of anybody's energy.
+    likeness: Hashable = None
+
+
+class _Piece(NamedTuple):
+    """A part of an increment: modelled millijoules (or in proportion to them), and whose error."""
+
+    weight: float
+    error: float
+    shape: Shape
 
 
 def partition(
@@ -133,8 +111,7 @@ def partition(
     start: Edge,
     readings: Sequence[Reading],
     activities: Sequence[Activity],
-    watts_beyond: float,
-    timing_nanos: float,
+    beyond: Power,
 ) -> tuple[list[Segment], list[Edge]]:
     """Divide what the counter counted since ``start`` over the activities.
 
@@ -142,84 +119,106 @@ def partition(
         start: The edge at which the first activity begins.
         readings: The counter after ``start``, in order of time, never falling.
         activities: Contiguous from ``start`` on.
-        watts_beyond: Modelled power of what runs after the last activity.
-        timing_nanos: One standard deviation of the moment at which a reading was true.
+        beyond: What is taken to be drawn after the last activity.
 
     Returns:
         The segments that the readings cover wholly, neighbours of one kind for the same attempts
         joined, and the edge at the end of each of them.
     """
-    edges = _edges(start, readings, activities, watts_beyond, timing_nanos)
+    edges = _edges(start, readings, activities, beyond)
     closed = list(zip(activities, pairwise(edges), strict=False))
-    joined = [list(group) for _, group in groupby(closed, key=lambda pair: _likeness(pair[0]))]
-    segments = [_segment(group) for group in joined]
+    joined = [list(group) for _, group in groupby(closed, key=lambda pair: pair[0].likeness)]
+    # What follows is known for all but the last of them, and mostly for that one too.
+    behind = activities[len(closed)] if len(closed) < len(activities) else None
+    followers = [*(group[0][0].likeness for group in joined[1:]), behind and behind.likeness]
+    segments = [
+        _segment(group, follower)
+        for group, follower in zip(joined, followers[: len(joined)], strict=True)
+    ]
     return segments, [group[-1][1][1] for group in joined]
 
 
 def _edges(
-    start: Edge,
-    readings: Sequence[Reading],
-    activities: Sequence[Activity],
-    watts_beyond: float,
-    timing_nanos: float,
+    start: Edge, readings: Sequence[Reading], activities: Sequence[Activity], beyond: Power
 ) -> list[Edge]:
     """Return E at ``start`` and at the end of each activity that the readings reach."""
     edges = [start]
     pending = iter(activities)
     activity = next(pending, None)
     for before, after in pairwise([start.reading, *readings]):
-        weights: list[float] = []
-        ends: list[tuple[int, int]] = []
+        pieces: list[_Piece] = []
+        ends: list[tuple[Activity, int]] = []
         position = before.nanos
         while position < after.nanos:
             stop = after.nanos if activity is None else min(activity.end_nanos, after.nanos)
-            watts = watts_beyond if activity is None else activity.watts
-            weights.append(watts * (stop - position))
+            power = beyond if activity is None else activity.power
+            pieces.append(_Piece(power.watts * (stop - position), power.error, power.shape))
             position = stop
             if activity is not None and stop == activity.end_nanos:
-                ends.append((stop, len(weights)))
+                ends.append((activity, len(pieces)))
                 activity = next(pending, None)
-        edges += _edges_within(before, after, weights, ends, timing_nanos)
+        edges += _edges_within(before, after, pieces, ends)
     return edges
 
 
 def _edges_within(
     before: Reading,
     after: Reading,
-    weights: Sequence[float],
-    ends: Sequence[tuple[int, int]],
-    timing_nanos: float,
+    pieces: Sequence[_Piece],
+    ends: Sequence[tuple[Activity, int]],
 ) -> Iterator[Edge]:
     """Yield E at moments inside one increment; each comes with how many pieces lie before it."""
     if not ends:
         return
     increment = after.millijoules - before.millijoules
-    energies = [0, *accumulate(divide(increment, weights))]
-    weights_before = [0.0, *accumulate(weights)]
-    timing_error = increment * timing_nanos / (after.nanos - before.nanos)
-    for nanos, piece_count in ends:
-        left = weights_before[piece_count] / weights_before[-1]
-        # d(left)/d(power) of either side, with independent errors of the two sides.
-        shape_error = increment * left * (1 - left) * _SHAPE_ERROR * sqrt(2)
-        error = hypot(shape_error, timing_error, _COUNTER_STEP_ERROR_MILLIJOULES)
+    energies = [0, *accumulate(divide(increment, [piece.weight for piece in pieces]))]
+    for activity, piece_count in ends:
+        left = (activity.end_nanos - before.nanos) / (after.nanos - before.nanos)
+        timing_nanos = (1 - left) * before.timing_nanos + left * after.timing_nanos
+        error = hypot(
+            increment * _relative_error(pieces, piece_count),
+            increment * timing_nanos / (after.nanos - before.nanos),
+            _COUNTER_STEP_ERROR_MILLIJOULES,
+        )
         energy = before.millijoules + energies[piece_count]
-        yield Edge(reading=Reading(nanos, energy), error_millijoules=error)
+        reading = Reading(activity.end_nanos, energy, timing_nanos)
+        yield Edge(reading=reading, error_millijoules=error, likeness=activity.likeness)
 
 
-def _likeness(activity: Activity) -> tuple[object, ...]:
-    """What neighbours must have in common to become one segment."""
-    attempts = frozenset((work.image_id, work.attempt) for work in activity.work)
-    return activity.kind, activity.tenant_id, activity.session_id, activity.hour, attempts
+def _relative_error(pieces: Sequence[_Piece], left_count: int) -> float:
+    """One standard deviation of the part of an increment that lies left of an edge.
+
+    The part is left ÷ (left + right). A shape that errs by a little moves both sides in proportion
+    to what of it lies there; what is left is noise, independent on either side.
+    """
+    sides: dict[Shape, tuple[float, float]] = {}
+    errors: dict[Shape, float] = {}
+    for index, piece in enumerate(pieces):
+        left, right = sides.get(piece.shape, (0.0, 0.0))
+        is_left = index < left_count
+        sides[piece.shape] = (left + piece.weight * is_left, right + piece.weight * (not is_left))
+        errors[piece.shape] = piece.error
+    left = sum(side[0] for side in sides.values())
+    right = sum(side[1] for side in sides.values())
+    whole = left + right
+    by_shape = (
+        errors[shape] * (side[0] * right - left * side[1]) / whole**2
+        for shape, side in sides.items()
+    )
+    return hypot(*by_shape, sqrt(2) * NOISE * left * right / whole**2)
 
 
-def _segment(group: Sequence[tuple[Activity, tuple[Edge, Edge]]]) -> Segment:
+def _segment(
+    group: Sequence[tuple[Activity, tuple[Edge, Edge]]], follower: Hashable | None
+) -> Segment:
     first, (start, _) = group[0]
     last, (_, end) = group[-1]
-    error = ceil(hypot(start.error_millijoules, end.error_millijoules))
+    start_error = 0.0 if start.likeness == first.likeness else start.error_millijoules
+    end_error = 0.0 if follower == last.likeness else end.error_millijoules
     segment = Segment(
         start=start.reading,
         end=end.reading,
-        error_millijoules=error,
+        error_millijoules=ceil(hypot(start_error, end_error)),
         kind=first.kind,
         tenant_id=first.tenant_id,
         session_id=first.session_id,

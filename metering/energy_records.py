@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from metering.energy import SegmentKind, Share
+from metering.energy import Share
 from metering.energy_source import EnergySource
 from metering.errors import SegmentsInvalidError
+from metering.power import SegmentKind
 from tenants.ids import GpuId, SessionId, TenantId
 
 

@@ -18,7 +18,7 @@ from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from database.rows import typed_row
-from metering.budgets import hold_in_budgets, resolve_in_budgets
+from metering.budgets import hold_in_budgets, lock_counters, resolve_in_budgets
 from metering.errors import AmountOverflowError, InsufficientBalanceError, UnknownAccountError
 from tenants.ids import ImageId, JobId, TenantId
 
@@ -108,37 +108,6 @@ async def grant_credit(
     )
 
 
-async def book_single(
-    conn: AsyncConnection,
-    *,
-    tenant_id: TenantId,
-    debit_account: str,
-    credit_account: str,
-    amount_nanos: int,
-    currency: str,
-    reason: str,
-    description: str,
-) -> Transfer:
-    """Move money from one account to another at once.
-
-    Raises:
-        AmountOverflowError: an account would hold more than a number can.
-        InsufficientBalanceError: the wallet cannot carry it; roll the transaction back.
-    """
-    await _lock_accounts(conn, tenant_id=tenant_id, currency=currency)
-    return await _book_single(
-        conn,
-        tenant_id=tenant_id,
-        debit_account=debit_account,
-        credit_account=credit_account,
-        amount_nanos=amount_nanos,
-        currency=currency,
-        reason=reason,
-        description=description,
-        request_id=None,
-    )
-
-
 async def hold_images(
     conn: AsyncConnection,
     *,
@@ -174,6 +143,12 @@ async def hold_images(
         },
     )
     return {ImageId(image_id): transfer_id for image_id, transfer_id in await cursor.fetchall()}
+
+
+async def lock_hold(conn: AsyncConnection, hold: Hold) -> None:
+    """Lock what a capture changes, for whoever must know the price first."""
+    await lock_counters(conn, [hold.job_id])
+    await _lock_accounts(conn, tenant_id=hold.tenant_id, currency=hold.currency)
 
 
 async def capture(conn: AsyncConnection, hold: Hold, *, price_nanos: int) -> int:

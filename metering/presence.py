@@ -4,7 +4,7 @@ from bisect import insort
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from metering.energy import AttemptWork, SegmentKind
+from metering.power import AttemptWork, SegmentKind
 from tenants.ids import SessionId, TenantId
 
 SILENT: Final = SegmentKind.SILENT

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import ClassVar, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -15,10 +16,13 @@ from metering.errors import (
     PriceFeatureUnsupportedError,
     PriceInvalidError,
 )
-from metering.money import MILLIONTHS
+from metering.money import MILLIONTHS, NANOS_MAX
 
 # A million units of the currency for one image: somebody mistook nanos for something else.
 UNIT_PRICE_NANOS_MAX: Final = 10**15
+TIERS_MAX: Final = 20
+# More megapixel-steps than all images of a thousand years.
+TIER_QUANTITY_MAX: Final = 10**15
 MULTIPLIER_MILLIONTHS_MAX: Final = 100 * MILLIONTHS
 # An hour of GPU, or 28 kWh, for one image or one megapixel-step.
 BOUND_GPU_MILLISECONDS_MAX: Final = 3_600_000
@@ -47,19 +51,69 @@ class Component(StrEnum):
     CAP = "CAP"
 
 
+class TierMode(StrEnum):
+    """How tiers of quantity work."""
+
+    # Each unit costs what its own tier says; charged as it is used.
+    GRADUATED = "GRADUATED"
+    # All units of a period cost what the tier of its last one says; settled at the period's end.
+    VOLUME = "VOLUME"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTier:
+    """The price of one unit up to a quantity of the period, that one included."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _PARSING
+
+    up_to_quantity: int
+    unit_price_nanos: int
+
+    def __post_init__(self) -> None:
+        is_positive = 0 < self.up_to_quantity <= TIER_QUANTITY_MAX
+        _require("tiers", is_positive, f"must end between 1 and {TIER_QUANTITY_MAX}")
+        _require_range("unit_price_nanos", self.unit_price_nanos, UNIT_PRICE_NANOS_MAX)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceComponent:
-    """A unit price before tax; ``model`` None is for every model that has none of its own."""
+    """A unit price before tax; ``model`` None is for every model that has none of its own.
+
+    ``unit_price_nanos`` is the price of the tier that has no end; a flat price has no other. The
+    tiers before it rise, each from where the last one ended, so there is no gap and no overlap.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _PARSING
 
     kind: Component
     model: str | None = None
     unit_price_nanos: int
+    tier_mode: TierMode = TierMode.GRADUATED
+    lower_tiers: tuple[PriceTier, ...] = ()
 
     def __post_init__(self) -> None:
         _require("components", self.kind is not Component.CAP, "CAP cannot be priced")
         _require_range("unit_price_nanos", self.unit_price_nanos, UNIT_PRICE_NANOS_MAX)
+        ends = [tier.up_to_quantity for tier in self.lower_tiers]
+        _require("components.tiers", len(ends) < TIERS_MAX, f"at most {TIERS_MAX}")
+        rise = all(lower < upper for lower, upper in pairwise(ends))
+        _require("components.tiers", rise, "each must end above the one before it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discount:
+    """A share of what a period costs above a threshold, taken off at its end, before tax."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _PARSING
+
+    display_name: str
+    rate_millionths: int
+    threshold_nanos: int = 0
+
+    def __post_init__(self) -> None:
+        _require("discounts.display_name", bool(self.display_name.strip()), "must be given")
+        _require_range("discounts.rate_millionths", self.rate_millionths, MILLIONTHS)
+        _require_range("discounts.threshold_nanos", self.threshold_nanos, NANOS_MAX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +193,9 @@ class PriceDocument:
     ceiling_bounds: tuple[CeilingBound, ...] = ()
     charge_estimated_energy: bool = False
     display_name: str = ""
+    # The least that a billing period costs, before tax.
+    minimum_per_period_nanos: int = 0
+    discounts: tuple[Discount, ...] = ()
 
     def __post_init__(self) -> None:
         is_code = bool(_CURRENCY.fullmatch(self.currency))
@@ -147,6 +204,8 @@ class PriceDocument:
         _require_unique("components", [(part.kind, part.model) for part in self.components])
         _require_unique("tier_multipliers", [part.tier for part in self.tier_multipliers])
         _require_unique("tax_rates", [tax.display_name for tax in self.tax_rates])
+        _require_unique("discounts", [part.display_name for part in self.discounts])
+        _require_range("minimum_per_period", self.minimum_per_period_nanos, NANOS_MAX)
         _require_unique("ceiling_bounds", [bound.model for bound in self.ceiling_bounds])
         self._require_bounds()
 
@@ -162,6 +221,16 @@ class PriceDocument:
             raise ModelNotPricedError(model)
         # In the order of the kinds, so that receipts read alike.
         return [(general | own)[kind] for kind in Component if kind in general | own]
+
+    @property
+    def has_tiers(self) -> bool:
+        """Whether an image's price depends on what was used before it."""
+        return any(part.lower_tiers for part in self.components)
+
+    def component_of(self, kind: Component, model: str) -> PriceComponent | None:
+        """Return what a model is charged of one kind, if anything."""
+        of_kind = {part.model: part for part in self.components if part.kind is kind}
+        return of_kind.get(model) or of_kind.get(None)
 
     def multiplier_millionths(self, tier: Tier) -> int:
         """Return what unit prices are multiplied with for a tier."""

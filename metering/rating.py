@@ -1,6 +1,5 @@
 """From facts to a price: pure, exact, each component rounded once to nanos, half to even."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -9,12 +8,14 @@ from typing import Final
 from metering.energy_source import MEASURED_SOURCES, EnergySource
 from metering.errors import UsageInvalidError
 from metering.money import MILLIONTHS, divide_half_even, divide_up, storable_nanos
+from metering.period_counts import NOTHING_COUNTED, PeriodCounts
 from metering.price_document import Component, PriceComponent, PriceDocument, Tier
+from metering.quantity_tiers import Portion, dearest_nanos, portions
+from metering.units import UNITS, Unit
 
 _PIXELS_PER_MEGAPIXEL: Final = 1_000_000
 _MICROSECONDS_PER_SECOND: Final = 1_000_000
 _MICROSECONDS_PER_MILLISECOND: Final = 1_000
-_MILLIJOULES_PER_KWH: Final = 3_600_000_000
 # Far beyond any image, and small enough that every quantity is an exact decimal of 28 digits.
 _PIXEL_STEPS_MAX: Final = 10**15
 _GPU_SECONDS_MAX: Final = 10**9
@@ -90,30 +91,53 @@ class Rated:
     total_nanos: int
 
 
-def rate(price: PriceDocument, facts: RatingFacts) -> Rated:
-    """Price what an image consumed.
+def rate(
+    price: PriceDocument, facts: RatingFacts, counted: PeriodCounts = NOTHING_COUNTED
+) -> Rated:
+    """Price what an image consumed, after what its period had consumed before it.
 
-    Energy that the price does not charge for, because it was not measured, makes no line.
+    Energy that the price does not charge for, because it was not measured, makes no line. A
+    component whose units fall into several tiers makes a line for each.
 
     Raises:
         AmountOverflowError: the total is more than the ledger can hold.
         ModelNotPricedError: the price charges nothing for the model.
     """
-    consumed = {
-        Component.PER_GPU_SECOND: facts.gpu_microseconds,
-        Component.PER_KWH: facts.energy_millijoules,
-    }
     lines = tuple(
-        _priced_line(price, part, facts.tier, _known(facts) | consumed)
-        for part in price.components_for(facts.model)
-        if part.kind is not Component.PER_KWH or _charges_energy(price, facts.energy_source)
+        line
+        for kind, count in charged_counts(price, facts).items()
+        for line in _priced_lines(
+            price, _component(price, kind, facts.model), facts.tier, count=count, counted=counted
+        )
     )
     total_nanos = sum(line.billed_cost_nanos for line in lines)
     return Rated(lines=lines, total_nanos=storable_nanos(total_nanos))
 
 
-def ceiling_nanos(price: PriceDocument, ordered: OrderedImage) -> int:
+def charged_counts(price: PriceDocument, facts: RatingFacts) -> dict[Component, int]:
+    """What an image is charged for, in whole numbers; what its period's counters go up by.
+
+    Raises:
+        ModelNotPricedError: the price charges nothing for the model.
+    """
+    consumed = _known(facts) | {
+        Component.PER_GPU_SECOND: facts.gpu_microseconds,
+        Component.PER_KWH: facts.energy_millijoules,
+    }
+    return {
+        part.kind: consumed[part.kind]
+        for part in price.components_for(facts.model)
+        if part.kind is not Component.PER_KWH or _charges_energy(price, facts.energy_source)
+    }
+
+
+def ceiling_nanos(
+    price: PriceDocument, ordered: OrderedImage, counted: PeriodCounts = NOTHING_COUNTED
+) -> int:
     """Return the most that an image can cost within the price's bounds; what is held for it.
+
+    Of tiers the dearest counts that can still be reached from what was ``counted``; who cannot tell
+    whether the image will end in this period counts from nothing.
 
     Raises:
         AmountOverflowError: the ceiling is more than the ledger can hold.
@@ -124,8 +148,10 @@ def ceiling_nanos(price: PriceDocument, ordered: OrderedImage) -> int:
     return storable_nanos(
         sum(
             divide_up(
-                counts[part.kind] * part.unit_price_nanos * multiplier,
-                _UNITS[part.kind].count * MILLIONTHS,
+                counts[part.kind]
+                * dearest_nanos(part, UNITS[part.kind].count, counted.of(price, part))
+                * multiplier,
+                UNITS[part.kind].count * MILLIONTHS,
             )
             for part in price.components_for(ordered.model)
         )
@@ -145,22 +171,6 @@ def cap(rated: Rated, hold_nanos: int) -> Rated:
         billed_cost_nanos=-excess_nanos,
     )
     return Rated(lines=(*rated.lines, line), total_nanos=hold_nanos)
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """What a component is sold by, and how many of the whole numbers it is counted in make one."""
-
-    name: str
-    count: int
-
-
-_UNITS: Final = {
-    Component.PER_IMAGE: _Unit("image", 1),
-    Component.PER_MEGAPIXEL_STEP: _Unit("megapixel-step", _PIXELS_PER_MEGAPIXEL),
-    Component.PER_GPU_SECOND: _Unit("second", _MICROSECONDS_PER_SECOND),
-    Component.PER_KWH: _Unit("kWh", _MILLIJOULES_PER_KWH),
-}
 
 
 def _known(ordered: OrderedImage) -> dict[Component, int]:
@@ -189,22 +199,47 @@ def _charges_energy(price: PriceDocument, source: EnergySource) -> bool:
     return source in MEASURED_SOURCES
 
 
-def _priced_line(
-    price: PriceDocument, part: PriceComponent, tier: Tier, counts: Mapping[Component, int]
+def _component(price: PriceDocument, kind: Component, model: str) -> PriceComponent:
+    part = price.component_of(kind, model)
+    assert part is not None, "only what has a price is counted"
+    return part
+
+
+def _priced_lines(
+    price: PriceDocument,
+    part: PriceComponent,
+    tier: Tier,
+    *,
+    count: int,
+    counted: PeriodCounts,
+) -> list[RatedLine]:
+    """One line for each tier; the component as a whole is rounded once."""
+    unit, multiplier = UNITS[part.kind], price.multiplier_millionths(tier)
+    lines: list[RatedLine] = []
+    exact, rounded_nanos = 0, 0
+    for portion in portions(part, unit.count, before=counted.of(price, part), count=count):
+        # Exact until the one division: unit prices keep the multiplier's six decimals.
+        exact += portion.count * portion.unit_price_nanos * multiplier
+        through_nanos = divide_half_even(exact, unit.count * MILLIONTHS)
+        lines.append(_line(part.kind, portion, multiplier, through_nanos - rounded_nanos))
+        rounded_nanos = through_nanos
+    return lines
+
+
+def _line(
+    kind: Component, portion: Portion, multiplier_millionths: int, billed_cost_nanos: int
 ) -> RatedLine:
-    unit, count = _UNITS[part.kind], counts[part.kind]
-    # Exact until the one division: unit prices keep the multiplier's six decimals.
-    unit_price_millionths = part.unit_price_nanos * price.multiplier_millionths(tier)
+    unit_price_millionths = portion.unit_price_nanos * multiplier_millionths
     return RatedLine(
-        component=part.kind,
-        consumed_quantity=_quantity(count, unit),
-        consumed_unit=unit.name,
+        component=kind,
+        consumed_quantity=_quantity(portion.count, UNITS[kind]),
+        consumed_unit=UNITS[kind].name,
         list_unit_price_nanos=_shortest(Decimal(unit_price_millionths).scaleb(-6)),
-        billed_cost_nanos=divide_half_even(count * unit_price_millionths, unit.count * MILLIONTHS),
+        billed_cost_nanos=billed_cost_nanos,
     )
 
 
-def _quantity(count: int, unit: _Unit) -> Decimal:
+def _quantity(count: int, unit: Unit) -> Decimal:
     """Write a count in its unit; exact for all but kWh, whose decimals have no end."""
     places = divide_half_even(count * 10**_QUANTITY_PLACES, unit.count)
     return _shortest(Decimal(places).scaleb(-_QUANTITY_PLACES))

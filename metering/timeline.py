@@ -8,11 +8,14 @@ Pure: the clock is an argument. All times are CLOCK_MONOTONIC in nanoseconds.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
+from math import hypot
 from typing import Final
 
-from metering.activities import activities_between, watts_of
-from metering.energy import Edge, PowerModel, Reading, Segment, SegmentKind, partition
+from metering.activities import activities_between
+from metering.energy import Activity, Edge, Reading, Segment, partition
 from metering.errors import DeviceTakenError
+from metering.power import Drawn, LearnedPower, SegmentKind
 from metering.presence import Mark, Presence
 from tenants.ids import SessionId, TenantId
 
@@ -41,8 +44,7 @@ class Timeline:
         start: The edge the timeline begins at; when the meter was down, the last reading before.
         first: The first reading of this epoch; between ``start`` and it the time is UNKNOWN.
         wall_offset_nanos: Wall clock − monotonic clock, for the cut at UTC hours.
-        power: Shapes the interpolation.
-        timing_nanos: One standard deviation of the moment at which a reading was true.
+        power: Shapes the interpolation, and learns from the readings.
     """
 
     def __init__(
@@ -51,8 +53,7 @@ class Timeline:
         start: Reading,
         first: Reading,
         wall_offset_nanos: int,
-        power: PowerModel,
-        timing_nanos: float,
+        power: LearnedPower,
     ) -> None:
         self._edge = Edge(reading=start, error_millijoules=0.0)
         self._readings = [first] if first.nanos > start.nanos else []
@@ -62,8 +63,11 @@ class Timeline:
         self._presences: list[Presence] = []
         self._wall_offset_nanos = wall_offset_nanos
         self._power = power
-        self._timing_nanos = timing_nanos
-        self._last_watts = power.load_watts
+        # Of the last mark: what a mark that still runs is taken to draw.
+        self._last_power = power.of(SegmentKind.LOAD, (), 1)
+        # Up to where the power has been learned from, and whether the edge is a reading's own.
+        self._learned_nanos = first.nanos
+        self._is_edge_read = start.nanos == first.nanos
 
     @property
     def last_reading(self) -> Reading:
@@ -88,6 +92,11 @@ class Timeline:
 
     def read(self, reading: Reading) -> None:
         """Take the counter's next reading; an older one than the last is of no use."""
+        reading = Reading(
+            reading.nanos - self._power.lag_nanos,
+            reading.millijoules,
+            hypot(reading.timing_nanos, self._power.lag_error_nanos),
+        )
         if reading.nanos > self.last_reading.nanos:
             assert reading.millijoules >= self.last_reading.millijoules
             self._readings.append(reading)
@@ -257,13 +266,30 @@ class Timeline:
             power=self._power,
             wall_offset_nanos=self._wall_offset_nanos,
         )
+        self._learn(readings, activities)
         return partition(
             start=self._edge,
             readings=readings,
             activities=activities,
-            watts_beyond=self._last_watts if self.session else self._power.idle_watts,
-            timing_nanos=self._timing_nanos,
+            beyond=self._last_power if self.session else self._power.of(SegmentKind.FREE, (), 1),
         )
+
+    def _learn(self, readings: Sequence[Reading], activities: Sequence[Activity]) -> None:
+        """Hold every whole increment once against what it was taken to be."""
+        whole = [self._edge.reading, *readings] if self._is_edge_read else readings
+        for before, after in pairwise(whole):
+            if before.nanos < self._learned_nanos or not activities:
+                continue
+            if after.nanos > activities[-1].end_nanos:
+                return
+            self._learned_nanos = after.nanos
+            millijoules = after.millijoules - before.millijoules
+            timing_nanos = hypot(before.timing_nanos, after.timing_nanos)
+            self._power.learn(
+                _drawn_between(activities, before.nanos, after.nanos),
+                millijoules=millijoules,
+                error_millijoules=millijoules * timing_nanos / (after.nanos - before.nanos),
+            )
 
     def _may_grow(self, segment: Segment) -> bool:
         """Whether the next call would give the same idle stretch, only longer."""
@@ -279,12 +305,13 @@ class Timeline:
             return []
         self._edge = edges[-1]
         edge_nanos = self._edge.reading.nanos
+        self._is_edge_read = any(reading.nanos == edge_nanos for reading in self._readings)
         self._readings = [reading for reading in self._readings if reading.nanos > edge_nanos]
         for presence in self._presences:
             for mark in presence.marks:
                 if mark.number and mark.end_nanos <= edge_nanos:
-                    self._last_watts = watts_of(
-                        mark.kind, mark.work, mark.end_nanos - mark.start_nanos, self._power
+                    self._last_power = self._power.of(
+                        mark.kind, mark.work, mark.end_nanos - mark.start_nanos
                     )
             presence.forget_before(edge_nanos)
         self._presences = [
@@ -298,3 +325,12 @@ class Timeline:
 
     def _hour(self, nanos: int) -> int:
         return (nanos + self._wall_offset_nanos) // HOUR_NANOS
+
+
+def _drawn_between(activities: Sequence[Activity], start_nanos: int, end_nanos: int) -> list[Drawn]:
+    """What was drawn in an interval."""
+    lengths = (
+        (activity, min(activity.end_nanos, end_nanos) - max(activity.start_nanos, start_nanos))
+        for activity in activities
+    )
+    return [Drawn(activity.power, nanos) for activity, nanos in lengths if nanos > 0]

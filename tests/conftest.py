@@ -17,6 +17,11 @@ settings.load_profile("atelier")
 _MARKED_FOLDERS = ("integration", "e2e")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of tests that `make test` leaves to `make test-long`."""
+    config.addinivalue_line("markers", "long: takes minutes; `make test-long`")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test is what its folder says: `-m "not e2e"` needs no mark in each file."""
     here = Path(__file__).parent

@@ -3,13 +3,16 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from database.pool import Connection
 from metering import ledger
 from metering.budgets import BUDGETS_MAX, list_budgets
 from metering.errors import AmountOverflowError, BudgetExceededError, ModelNotPricedError
+from metering.period_counters import read_counts
+from metering.period_counts import NOTHING_COUNTED, PeriodCounts
+from metering.periods import BillingPeriod
 from metering.price_book import PriceVersion, current_price
 from metering.price_document import Tier
 from metering.rating import OrderedImage, ceiling_nanos
@@ -23,6 +26,8 @@ from tenants.tenant_store import Tenant, get_tenant
 
 # A job's ceiling is one number in the ledger's accounts.
 _HOLD_NANOS_MAX: Final = 2**62
+# Images that wait longer may end at the tiers of a new period, which begin anew.
+_LONGEST_WAIT: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +80,10 @@ async def quote(conn: Connection, tenant: Tenant, wish: Wish, *, now: datetime) 
     )
     if price is None:
         raise errors.price_missing()
+    counted = await _surely_counted(conn, tenant, price, now=now)
     quoted = Quote(
         price=price,
-        ceilings_nanos=tuple(_ceiling(price, image, wish.tier) for image in wish.images),
+        ceilings_nanos=tuple(_ceiling(price, image, wish.tier, counted) for image in wish.images),
     )
     _check_max_cost(quoted, wish)
     return quoted
@@ -137,7 +143,19 @@ def tokens_of(wish: Wish) -> Counter[str]:
     return Counter(image.spec.model for image in wish.images)
 
 
-def _ceiling(price: PriceVersion, image: PlannedImage, tier: Tier) -> int:
+async def _surely_counted(
+    conn: Connection, tenant: Tenant, price: PriceVersion, *, now: datetime
+) -> PeriodCounts:
+    """What stays counted until the images end; nothing when a new period may begin before."""
+    if not price.document.has_tiers:
+        return NOTHING_COUNTED
+    period = BillingPeriod.containing(now, time_zone=tenant.time_zone)
+    if period.end_time - now < _LONGEST_WAIT:
+        return NOTHING_COUNTED
+    return await read_counts(conn, tenant_id=tenant.tenant_id, period_start=period.start_time)
+
+
+def _ceiling(price: PriceVersion, image: PlannedImage, tier: Tier, counted: PeriodCounts) -> int:
     ordered = OrderedImage(
         model=image.spec.model,
         tier=tier,
@@ -146,7 +164,7 @@ def _ceiling(price: PriceVersion, image: PlannedImage, tier: Tier) -> int:
         num_inference_steps=image.spec.num_inference_steps,
     )
     try:
-        return ceiling_nanos(price.document, ordered)
+        return ceiling_nanos(price.document, ordered, counted)
     except ModelNotPricedError:
         raise errors.price_missing() from None
     except AmountOverflowError:

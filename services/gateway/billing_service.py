@@ -2,10 +2,9 @@
 
 from services.gateway.budget_calls import BudgetCalls
 from services.gateway.invoice_calls import InvoiceCalls
-from services.gateway.invoice_state_calls import InvoiceStateCalls
 from services.gateway.price_calls import PriceCalls
 from services.gateway.wallet_calls import WalletCalls
 
 
-class BillingService(WalletCalls, PriceCalls, InvoiceCalls, InvoiceStateCalls, BudgetCalls):
+class BillingService(WalletCalls, PriceCalls, InvoiceCalls, BudgetCalls):
     """Serves the calls of BillingService."""

@@ -1,6 +1,4 @@
-"""Price versions between the contract and the price book; what would not be priced is refused."""
-
-from collections.abc import Iterator
+"""Price versions between the contract and the price book: what contradicts itself is refused."""
 
 from atelier.v1 import image_pb2, price_pb2
 from metering.errors import PriceInvalidError
@@ -8,15 +6,18 @@ from metering.price_book import PriceVersion
 from metering.price_document import (
     CeilingBound,
     Component,
+    Discount,
     PriceComponent,
     PriceDocument,
+    PriceTier,
     TaxRate,
     Tier,
+    TierMode,
     TierMultiplier,
 )
 from services.gateway import resource_names
-from services.gateway.conversions import enum_number, enum_text, to_timestamp
-from services.gateway.errors import invalid_field, unsupported_parameter
+from services.gateway.conversions import enum_number, enum_text, to_money, to_timestamp
+from services.gateway.errors import invalid_field
 
 _ROOT = "price_version"
 
@@ -25,11 +26,13 @@ def price_document(wanted: price_pb2.PriceVersion) -> PriceDocument:
     """Read what a price version says.
 
     Raises:
-        CallRefusedError: UNSUPPORTED_PARAMETER for what would not be priced, FIELD_VIOLATION for
-            what contradicts itself.
+        CallRefusedError: FIELD_VIOLATION for what contradicts itself.
     """
-    for path, reason in _not_supported(wanted):
-        raise unsupported_parameter(path, reason)
+    minimum = wanted.minimum_per_period
+    if minimum.nanos and minimum.currency_code != wanted.currency_code:
+        raise invalid_field(
+            f"{_ROOT}.minimum_per_period.currency_code", f"must be {wanted.currency_code}"
+        )
     try:
         return _document(wanted)
     except PriceInvalidError as error:
@@ -60,32 +63,26 @@ def price_message(version: PriceVersion) -> price_pb2.PriceVersion:
         ceiling_bounds=[_bound_message(bound) for bound in document.ceiling_bounds],
         charge_estimated_energy=document.charge_estimated_energy,
         display_name=document.display_name,
+        minimum_per_period=to_money(document.minimum_per_period_nanos, document.currency)
+        if document.minimum_per_period_nanos
+        else None,
+        discounts=[
+            price_pb2.Discount(
+                display_name=part.display_name,
+                rate_millionths=part.rate_millionths,
+                threshold_nanos=part.threshold_nanos,
+            )
+            for part in document.discounts
+        ],
         sha256=version.document_sha256.hex(),
         create_time=to_timestamp(version.create_time),
     )
 
 
-def _not_supported(wanted: price_pb2.PriceVersion) -> Iterator[tuple[str, str]]:
-    if wanted.minimum_per_period.nanos:
-        yield f"{_ROOT}.minimum_per_period", "is not supported yet"
-    if wanted.discounts:
-        yield f"{_ROOT}.discounts", "are not supported yet"
-    for index, component in enumerate(wanted.components):
-        if len(component.tiers) > 1:
-            yield f"{_ROOT}.components[{index}].tiers", "more than one is not supported yet"
-
-
 def _document(wanted: price_pb2.PriceVersion) -> PriceDocument:
     return PriceDocument(
         currency=wanted.currency_code,
-        components=tuple(
-            PriceComponent(
-                kind=Component(enum_text(price_pb2.PriceComponentKind, part.kind)),
-                model=_model_id(part.model),
-                unit_price_nanos=part.tiers[0].unit_price_nanos,
-            )
-            for part in wanted.components
-        ),
+        components=tuple(_component(part) for part in wanted.components),
         tier_multipliers=tuple(
             TierMultiplier(
                 tier=Tier(enum_text(image_pb2.Tier, part.tier)),
@@ -100,6 +97,31 @@ def _document(wanted: price_pb2.PriceVersion) -> PriceDocument:
         ceiling_bounds=tuple(_bound(bound) for bound in wanted.ceiling_bounds),
         charge_estimated_energy=wanted.charge_estimated_energy,
         display_name=wanted.display_name,
+        minimum_per_period_nanos=wanted.minimum_per_period.nanos,
+        discounts=tuple(
+            Discount(
+                display_name=part.display_name,
+                rate_millionths=part.rate_millionths,
+                threshold_nanos=part.threshold_nanos,
+            )
+            for part in wanted.discounts
+        ),
+    )
+
+
+def _component(part: price_pb2.PriceComponent) -> PriceComponent:
+    *lower, last = part.tiers
+    if last.up_to_quantity:
+        raise PriceInvalidError("components.tiers", "the tier without end must come last")
+    return PriceComponent(
+        kind=Component(enum_text(price_pb2.PriceComponentKind, part.kind)),
+        model=_model_id(part.model),
+        unit_price_nanos=last.unit_price_nanos,
+        tier_mode=TierMode(enum_text(price_pb2.TierMode, part.tier_mode) or TierMode.GRADUATED),
+        lower_tiers=tuple(
+            PriceTier(up_to_quantity=tier.up_to_quantity, unit_price_nanos=tier.unit_price_nanos)
+            for tier in lower
+        ),
     )
 
 
@@ -117,8 +139,16 @@ def _component_message(part: PriceComponent) -> price_pb2.PriceComponent:
     return price_pb2.PriceComponent(
         kind=enum_number(price_pb2.PriceComponentKind, part.kind),
         model=_model_name(part.model),
-        tier_mode=price_pb2.TIER_MODE_GRADUATED,
-        tiers=[price_pb2.PriceTier(unit_price_nanos=part.unit_price_nanos)],
+        tier_mode=enum_number(price_pb2.TierMode, part.tier_mode),
+        tiers=[
+            *(
+                price_pb2.PriceTier(
+                    up_to_quantity=tier.up_to_quantity, unit_price_nanos=tier.unit_price_nanos
+                )
+                for tier in part.lower_tiers
+            ),
+            price_pb2.PriceTier(unit_price_nanos=part.unit_price_nanos),
+        ],
     )
 
 

@@ -13,8 +13,9 @@ from database.queries import load_queries
 from database.rows import typed_row
 from metering import ledger
 from metering.energy_source import EnergySource
+from metering.period_counters import count_up
 from metering.price_book import get_price
-from metering.rating import Rated, RatingFacts, cap, rate
+from metering.rating import Rated, RatingFacts, cap, charged_counts, rate
 from metering.usage_records import (
     NOT_CHARGED,
     BatchShare,
@@ -272,8 +273,10 @@ async def _end_uncharged(
 async def _charge(
     conn: AsyncConnection, job: LockedJob, moved: MovedImage, drawn: DrawnAttempt
 ) -> None:
-    rated = await _rate(conn, job, moved, drawn)
     hold = moved.hold(job.currency)
+    # First the locks: with tiers, what an image costs depends on the captures before it.
+    await ledger.lock_hold(conn, hold)
+    rated = await _rate(conn, job, moved, drawn)
     await ledger.capture(conn, hold, price_nanos=rated.total_nanos)
     charged = cap(rated, hold.amount_nanos)
     usage = _usage(job, moved, outcome=UsageOutcome.SUCCEEDED, drawn=drawn, rated=charged)
@@ -285,19 +288,23 @@ async def _rate(
 ) -> Rated:
     price = await get_price(conn, job.price_id)
     assert price is not None, "a foreign key keeps the pinned price"
-    return rate(
-        price.document,
-        RatingFacts(
-            model=moved.model,
-            width=moved.width,
-            height=moved.height,
-            num_inference_steps=moved.num_inference_steps,
-            tier=moved.tier,
-            gpu_seconds=drawn.gpu_seconds,
-            energy_millijoules=drawn.energy.millijoules,
-            energy_source=drawn.energy.source,
-        ),
+    facts = RatingFacts(
+        model=moved.model,
+        width=moved.width,
+        height=moved.height,
+        num_inference_steps=moved.num_inference_steps,
+        tier=moved.tier,
+        gpu_seconds=drawn.gpu_seconds,
+        energy_millijoules=drawn.energy.millijoules,
+        energy_source=drawn.energy.source,
     )
+    counted = await count_up(
+        conn,
+        tenant_id=moved.tenant_id,
+        model=moved.model,
+        consumed=charged_counts(price.document, facts),
+    )
+    return rate(price.document, facts, counted)
 
 
 def _usage(

@@ -7,9 +7,9 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from metering.energy import AttemptWork, SegmentKind
 from metering.energy_records import CounterReading, EnergySegment, LastReading, SegmentBatch
 from metering.energy_source import EnergySource
+from metering.power import AttemptWork, SegmentKind
 from metering.presence import Mark
 from services.internal.v1 import meter_pb2, recorder_pb2
 from services.meter.errors import MarksInvalidError

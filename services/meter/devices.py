@@ -9,17 +9,17 @@ from typing import Final
 
 from metering import nvml
 from metering.cpu_energy import AttachedProcesses, EstimatedCounter
-from metering.energy import PowerModel
 from metering.energy_counter import EnergyCounter
+from metering.errors import CounterError
+from metering.power import PowerModel
 from metering.rapl import open_rapl
+from metering.refresh_tracker import measure_period_nanos
 from services.meter.settings import Settings
 from tenants.ids import GpuId
 
 _MS_NANOS: Final = 1_000_000
-# A reading of a counter that moves now and then is asked for this often: the moment of its last
-# move is then known to within this time. One read of NVML's takes 4.6 ms (measured on an H200).
-_POLL_NANOS: Final = 50 * _MS_NANOS
-_STEADY_POLL_NANOS: Final = 100 * _MS_NANOS
+# Of a counter that always moves.
+_POLL_NANOS: Final = 100 * _MS_NANOS
 # CPU time is counted in ticks of 10 ms.
 _TICK_NANOS: Final = 10 * _MS_NANOS
 _CPUINFO: Final = Path("/proc/cpuinfo")
@@ -34,8 +34,11 @@ class Device:
     power: PowerModel
     # The workers' processes, for a counter that is estimated from them.
     processes: AttachedProcesses
+    # Of a counter that always moves.
     poll_nanos: int
-    # One standard deviation of the moment at which a reading was true.
+    # Of one that moves now and then: how often; it is followed. 0 for one that always does.
+    refresh_nanos: int
+    # One standard deviation of the moment at which a reading was true, when it is not followed.
     timing_nanos: float
     # Its timeline begins with the meter's start, else when its first directory appears.
     is_always_there: bool
@@ -61,19 +64,35 @@ def find_devices(settings: Settings) -> Mapping[GpuId, Device]:
 
 
 def _gpu(gpu_id: GpuId, counter: EnergyCounter, settings: Settings) -> Device:
+    refresh_nanos = _refresh_nanos(counter)
     return Device(
         gpu_id=gpu_id,
         counter=counter,
         power=PowerModel(
             idle_watts=settings.gpu_idle_watts,
+            free_watts=settings.gpu_free_watts,
             load_watts=settings.gpu_load_watts,
             joules_per_work_unit=settings.gpu_joules_per_work_unit,
         ),
         processes=AttachedProcesses(),
         poll_nanos=_POLL_NANOS,
-        timing_nanos=_POLL_NANOS / sqrt(12),
+        refresh_nanos=refresh_nanos,
+        timing_nanos=refresh_nanos / sqrt(12),
         is_always_there=True,
     )
+
+
+def _refresh_nanos(counter: EnergyCounter) -> int:
+    """Return how often the counter moves; 0 where it always does."""
+    stated_nanos = counter.facts.refresh_nanos
+    if not stated_nanos:
+        return 0
+    try:
+        return measure_period_nanos(
+            lambda: counter.read(monotonic_ns()), now=monotonic_ns, unknown_nanos=stated_nanos
+        )
+    except CounterError:
+        return stated_nanos
 
 
 def _processor(gpu_id: GpuId, settings: Settings) -> Device:
@@ -92,11 +111,13 @@ def _processor(gpu_id: GpuId, settings: Settings) -> Device:
         counter=counter,
         power=PowerModel(
             idle_watts=settings.cpu_idle_watts,
+            free_watts=settings.cpu_idle_watts,
             load_watts=settings.cpu_load_watts,
             joules_per_work_unit=settings.cpu_joules_per_work_unit,
         ),
         processes=processes,
-        poll_nanos=_STEADY_POLL_NANOS,
+        poll_nanos=_POLL_NANOS,
+        refresh_nanos=0,
         timing_nanos=(0 if rapl else _TICK_NANOS) / sqrt(12),
         is_always_there=False,
     )

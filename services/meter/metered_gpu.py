@@ -14,6 +14,7 @@ import structlog
 from metering.energy import Reading, Segment
 from metering.energy_records import LastReading, SegmentBatch
 from metering.errors import CounterError
+from metering.power import LearnedPower
 from metering.presence import Mark
 from metering.timeline import Timeline
 from services.meter.devices import Device
@@ -61,6 +62,8 @@ class MeteredGpu:
         self._outbox = Outbox(device.gpu_id, source=facts.source, display_name=facts.display_name)
         self._has_news = asyncio.Event()
         self._is_failing = False
+        # What the device draws is no matter of one epoch.
+        self._power = LearnedPower(device.power)
         self._epoch = 0
         self._wall_offset_nanos = 0
         self._timeline: Timeline | None = None
@@ -185,7 +188,8 @@ class MeteredGpu:
 
     def _read_now(self) -> Reading:
         now_nanos = self._monotonic_clock_nanos()
-        return Reading(now_nanos, self.device.counter.read(now_nanos))
+        millijoules = self.device.counter.read(now_nanos)
+        return Reading(now_nanos, millijoules, self.device.timing_nanos)
 
     def _start_edge(
         self, before: LastReading | None, first: Reading, *, wall_offset_nanos: int
@@ -224,8 +228,7 @@ class MeteredGpu:
             start=start,
             first=first,
             wall_offset_nanos=self._wall_offset_nanos,
-            power=self.device.power,
-            timing_nanos=self.device.timing_nanos,
+            power=self._power,
         )
         if session is not None:
             self._timeline.adopt(session, now_nanos=first.nanos)

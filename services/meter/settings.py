@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     # Measured on an H200: 124 W with a parked context, 3543 J for the 1758 TFLOP of an eager bf16
     # picture in 5.18 s, so (3543 − 5.18 × 124) / 1,758,000 J per billion operations.
     gpu_idle_watts: PositiveFloat = 124.0
+    gpu_free_watts: PositiveFloat = Field(default=85.0, description="no process is on the GPU")
     gpu_load_watts: PositiveFloat = 150.0
     gpu_joules_per_work_unit: NonNegativeFloat = 0.00165
     flush_seconds: PositiveFloat = Field(

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from metering.energy import SegmentKind, Share
+from metering.energy import Share
 from metering.energy_records import CounterReading, EnergySegment, LastReading, SegmentBatch
 from metering.energy_source import EnergySource
 from metering.errors import SegmentsInvalidError
+from metering.power import SegmentKind
 from metering.price_document import Tier
 from metering.usage_records import BatchShare
 from services.internal.v1 import recorder_pb2

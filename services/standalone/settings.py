@@ -19,7 +19,6 @@ class Settings(BaseSettings):
     # A server of the operator's own instead of the embedded one; its administrator's URL.
     database_url: SecretStr | None = Field(default=None, validation_alias="ATELIER_DATABASE_URL")
     model_catalogue_path: Path = REPOSITORY / "deploy" / "models.toml"
-    energy_factors_path: Path = REPOSITORY / "deploy" / "energy_factors.toml"
     cpu_device_count: PositiveInt = Field(default=8, description="workers that may share this CPU")
     threads_per_worker: PositiveInt | None = None
     # What is being drawn at Ctrl-C gets this long; the rest is drawn after the next start.

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg import AsyncConnection
 
-from metering.energy import SegmentKind, Share
+from metering.energy import Share
 from metering.energy_records import CounterReading, EnergySegment, SegmentBatch
 from metering.energy_source import EnergySource
+from metering.power import SegmentKind
 from tenants.ids import GpuId, ImageId, SessionId, TenantId
 
 HOUR = datetime(2031, 5, 1, 10, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """A shop on the real tables: tenants with a price and credit, whose images are drawn by hand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
@@ -9,9 +9,6 @@ from psycopg import AsyncConnection
 from metering import ledger
 from metering.budgets import Budget, BudgetEnforcement, BudgetPeriod, NewBudget, set_budget
 from metering.energy_source import EnergySource
-from metering.invoice_document import Invoice, Party
-from metering.invoice_drafts import Issuer
-from metering.invoice_finalization import finalize_invoice
 from metering.price_book import PriceVersion, insert_price_version
 from metering.price_document import (
     CeilingBound,
@@ -29,11 +26,10 @@ from services.jobs.finishes import DrawnAttempt, DrawnEnergy, NewPicture
 from services.jobs.records import ClaimedImage, ImageSpec, NewImage, NewJob, WorkerIdentity
 from services.jobs.worker_session_store import Heartbeat
 from tenants.ids import GpuId, ImageId, JobId, KeyId, SessionId, TenantId
-from tenants.tenant_store import NewTenant, Tenant, insert_tenant, lock_tenant
+from tenants.tenant_store import NewTenant, Tenant, insert_tenant
 from tests.integration.fixture_types import Become
 
 MODEL = "mini"
-ISSUER = Issuer(seller=Party(legal_name="Nordlicht GmbH", postal_address="Hamburg", vat_id="DE1"))
 PRICE = PriceDocument(
     currency="EUR",
     components=(
@@ -63,6 +59,17 @@ class Shop:
 
     async def as_role(self, role: str | None) -> None:
         await self.become(self.connection, role, tenant_id=self.tenant_id)
+
+    async def with_price(self, document: PriceDocument) -> "Shop":
+        """The same shop, where a newer version of its price holds from now on."""
+        await self.become(self.connection, None)
+        version = await insert_price_version(
+            self.connection,
+            price_book=self.tenant.price_book,
+            effective_time=self.price.effective_time + timedelta(microseconds=1),
+            document=document,
+        )
+        return replace(self, price=version)
 
     async def accept(
         self,
@@ -215,35 +222,6 @@ class Shop:
             "UPDATE transfers SET create_time = %s WHERE job_id = %s", time, job_id
         )
 
-    async def finalize(self, invoice_id: str, *, now: datetime) -> Invoice:
-        """Finalize a month as the operator, a day after its end at the earliest."""
-        await self.as_role("atelier_operator")
-        tenant = await lock_tenant(self.connection, self.tenant_id)
-        assert tenant is not None
-        return await finalize_invoice(
-            self.connection,
-            tenant,
-            invoice_id=invoice_id,
-            issuer=ISSUER,
-            grace=timedelta(hours=24),
-            now=now,
-        )
-
-    async def open_since(self, time: datetime) -> None:
-        """Let the tenant have been there for longer."""
-        await self.without_guards(
-            "UPDATE tenants SET create_time = %s WHERE tenant_id = %s", time, self.tenant_id
-        )
-
-    async def grant_early(self, time: datetime) -> None:
-        """Let the tenant's credit have been granted at another time."""
-        await self.without_guards(
-            "UPDATE transfers SET create_time = %s "
-            "WHERE tenant_id = %s AND reason = 'CREDIT_GRANT'",
-            time,
-            self.tenant_id,
-        )
-
     async def without_guards(self, statement: LiteralString, *parameters: object) -> None:
         """Change rows behind the triggers and foreign keys, as nobody can at run time."""
         await self.become(self.connection, None)
@@ -259,9 +237,8 @@ async def open_shop(
     tenant_id: str,
     time_zone: str = "Europe/Berlin",
     price: PriceDocument = PRICE,
-    credit_nanos: int = 10_000_000_000,
 ) -> Shop:
-    """Make a tenant with credit (10 EUR) and a price in a book of its own."""
+    """Make a tenant with 10 EUR of credit and a price in a book of its own."""
     await become(connection, None)
     tenant = await insert_tenant(
         connection,
@@ -278,7 +255,7 @@ async def open_shop(
     await ledger.grant_credit(
         connection,
         tenant_id=tenant.tenant_id,
-        amount_nanos=credit_nanos,
+        amount_nanos=10_000_000_000,
         currency="EUR",
         description="welcome",
         request_id=None,

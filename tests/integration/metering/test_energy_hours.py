@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from psycopg import AsyncConnection
 
-from metering.energy import SegmentKind
 from metering.energy_hours import (
     GpuHour,
     ReconciledHour,
@@ -17,6 +16,7 @@ from metering.energy_hours import (
 )
 from metering.energy_records import CounterReading, SegmentBatch
 from metering.energy_store import insert_segments
+from metering.power import SegmentKind
 from tests.integration.fixture_types import Become
 from tests.integration.metering.energy_samples import (
     GPU,

@@ -6,9 +6,9 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.errors import RestrictViolation
 
-from metering.energy import SegmentKind
 from metering.energy_source import EnergySource
 from metering.energy_store import has_mark, image_energy, insert_segments, last_reading
+from metering.power import SegmentKind
 from tests.integration.fixture_types import Become
 from tests.integration.metering.energy_samples import (
     ACME,

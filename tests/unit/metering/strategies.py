@@ -3,13 +3,16 @@
 from hypothesis import strategies as st
 
 from metering.energy_source import EnergySource
+from metering.period_counts import PeriodCounts
 from metering.price_document import (
     CeilingBound,
     Component,
     PriceComponent,
     PriceDocument,
+    PriceTier,
     TaxRate,
     Tier,
+    TierMode,
     TierMultiplier,
 )
 from metering.rating import OrderedImage, RatingFacts
@@ -31,6 +34,16 @@ def bounds_of(model: str | None) -> st.SearchStrategy[CeilingBound]:
     )
 
 
+TIERS = st.lists(
+    st.tuples(st.integers(1, 200), UNIT_PRICES), max_size=3, unique_by=lambda tier: tier[0]
+).map(
+    lambda tiers: tuple(
+        PriceTier(up_to_quantity=end, unit_price_nanos=unit_price)
+        for end, unit_price in sorted(tiers)
+    )
+)
+
+
 def components_of(model: str | None) -> st.SearchStrategy[list[PriceComponent]]:
     kinds = st.sets(st.sampled_from([kind for kind in Component if kind is not Component.CAP]))
     return kinds.flatmap(
@@ -41,6 +54,8 @@ def components_of(model: str | None) -> st.SearchStrategy[list[PriceComponent]]:
                     kind=st.just(kind),
                     model=st.just(model),
                     unit_price_nanos=UNIT_PRICES,
+                    tier_mode=st.sampled_from(TierMode),
+                    lower_tiers=TIERS,
                 )
                 for kind in sorted(chosen)
             )
@@ -117,3 +132,13 @@ def facts_of(draw: st.DrawFn, ordered: OrderedImage, bound: CeilingBound | None)
 
 
 FACTS = ORDERED.flatmap(lambda ordered: facts_of(ordered, None))
+# Around the ends of tiers, a little off them too.
+COUNTS = st.dictionaries(
+    st.tuples(
+        st.sampled_from([kind for kind in Component if kind is not Component.CAP]),
+        st.sampled_from(MODELS),
+    ),
+    st.integers(0, 120).flatmap(
+        lambda units: st.sampled_from([units, units * 10**6 + 1, units * 3_600_000_000])
+    ),
+).map(lambda counts: PeriodCounts(counts=counts))

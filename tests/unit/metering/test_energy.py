@@ -3,19 +3,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metering.energy import (
-    Activity,
-    AttemptWork,
-    Edge,
-    Reading,
-    Segment,
-    SegmentKind,
-    Share,
-    partition,
-)
+from metering.energy import Activity, Edge, Reading, Segment, Share, partition
+from metering.power import AttemptWork, Power, SegmentKind, Shape
 from tenants.ids import ImageId
 
 MS = 1_000_000
+IDLE = Power(100.0, 0.15, Shape(SegmentKind.PARKED))
 CAT = ImageId("cat")
 DOG = ImageId("dog")
 
@@ -26,7 +19,7 @@ def edge(nanos: int = 0, millijoules: int = 0) -> Edge:
 
 def idle(start_ms: int, end_ms: int) -> Activity:
     return Activity(
-        start_nanos=start_ms * MS, end_nanos=end_ms * MS, watts=100.0, kind=SegmentKind.PARKED
+        start_nanos=start_ms * MS, end_nanos=end_ms * MS, power=IDLE, kind=SegmentKind.PARKED
     )
 
 
@@ -34,7 +27,7 @@ def work(start_ms: int, end_ms: int, **units: float) -> Activity:
     return Activity(
         start_nanos=start_ms * MS,
         end_nanos=end_ms * MS,
-        watts=700.0,
+        power=Power(700.0, 0.15, Shape(SegmentKind.WORK, 1, ",".join(units))),
         kind=SegmentKind.WORK,
         work=tuple(AttemptWork(ImageId(name), 1, amount) for name, amount in units.items()),
     )
@@ -45,8 +38,7 @@ def divided(activities: list[Activity], readings: list[Reading]) -> list[Segment
         start=edge(),
         readings=readings,
         activities=activities,
-        watts_beyond=100.0,
-        timing_nanos=0.0,
+        beyond=IDLE,
     )
     return segments
 
@@ -102,8 +94,7 @@ def test_what_runs_beyond_the_activities_takes_its_part_of_the_increment() -> No
         start=edge(),
         readings=[Reading(100 * MS, 10_000)],
         activities=[idle(0, 50)],
-        watts_beyond=900.0,
-        timing_nanos=0.0,
+        beyond=IDLE._replace(watts=900.0),
     )
 
     assert [segment.millijoules for segment in segments] == [1_000]
@@ -116,8 +107,8 @@ def test_an_edge_on_a_reading_has_no_error_of_shape_and_one_between_readings_has
     between = divided([work(0, 50, cat=1.0), work(50, 200, dog=1.0)], readings)
 
     assert [segment.error_millijoules for segment in on_readings] == [1, 1]
-    # 50 J × ½ × ½ × 15 % × √2
-    assert between[0].error_millijoules == 2_652
+    # 50 J × ½ × ½ × √2 × (15 % by shape ⊕ 4 % of noise)
+    assert between[0].error_millijoules == 2_745
 
 
 def test_images_without_counted_work_share_alike() -> None:

@@ -8,14 +8,17 @@ import random
 from dataclasses import dataclass
 from statistics import mean, median, quantiles
 
-from metering.energy import AttemptWork, PowerModel, Reading, Segment, SegmentKind
+from metering.energy import Reading, Segment
+from metering.power import AttemptWork, LearnedPower, PowerModel, SegmentKind
 from metering.presence import Mark
 from metering.timeline import Timeline
 from tenants.ids import ImageId, SessionId, TenantId
 
 MS = 1_000_000
 SESSION = SessionId("s")
-POWER = PowerModel(idle_watts=124.0, load_watts=200.0, joules_per_work_unit=0.00165)
+POWER = PowerModel(
+    idle_watts=124.0, free_watts=85.0, load_watts=200.0, joules_per_work_unit=0.00165
+)
 WORK_WATTS = 566.0
 
 
@@ -69,8 +72,7 @@ def metered(truth: Truth, source: random.Random) -> tuple[list[Segment], int]:
         start=Reading(0, 0),
         first=Reading(0, 0),
         wall_offset_nanos=0,
-        power=POWER,
-        timing_nanos=50 * MS / 12**0.5,
+        power=LearnedPower(POWER),
     )
     timeline.arrive(SESSION, TenantId("acme"), now_nanos=0, earliest_nanos=0)
     closed: list[Segment] = []
@@ -80,7 +82,7 @@ def metered(truth: Truth, source: random.Random) -> tuple[list[Segment], int]:
         counter = int(truth.energy[max(0, refreshed_ms)])
         if counter != shown:
             shown = counter
-            timeline.read(Reading((now_ms - 25) * MS, counter))
+            timeline.read(Reading((now_ms - 25) * MS, counter, 50 * MS / 12**0.5))
         ended = [mark for mark in truth.marks if mark.end_nanos <= now_ms * MS]
         running = [m for m in truth.marks if m.start_nanos < now_ms * MS < m.end_nanos]
         watermark = running[0].start_nanos if running else now_ms * MS

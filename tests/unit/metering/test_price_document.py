@@ -11,6 +11,7 @@ from metering.price_document import (
     Component,
     PriceComponent,
     PriceDocument,
+    PriceTier,
     TaxRate,
     Tier,
     TierMultiplier,
@@ -32,20 +33,39 @@ def test_the_canonical_form_is_one_line_with_every_member() -> None:
 
     assert to_canonical_json(price) == (
         '{"ceiling_bounds":[],"charge_estimated_energy":false,"components":[{"kind":"PER_IMAGE",'
-        '"model":null,"unit_price_nanos":4000000}],"currency":"EUR","display_name":"",'
+        '"lower_tiers":[],"model":null,"tier_mode":"GRADUATED","unit_price_nanos":4000000}],'
+        '"currency":"EUR","discounts":[],"display_name":"","minimum_per_period_nanos":0,'
         '"tax_rates":[],"tier_multipliers":[]}'
     )
 
 
-@pytest.mark.parametrize(
-    "member", ["tiers", "minimum_per_period", "discounts", "setup_fee", "Currency"]
-)
+@pytest.mark.parametrize("member", ["tiers", "minimum_per_period", "setup_fee", "Currency"])
 def test_what_would_not_be_priced_is_refused_by_name(member: str) -> None:
     members: dict[str, object] = {"currency": "EUR", "components": [], member: 1}
 
     with pytest.raises(PriceFeatureUnsupportedError) as caught:
         from_json(json.dumps(members))
     assert caught.value.field == member
+
+
+def test_a_price_of_before_there_were_tiers_means_what_it_meant() -> None:
+    price = from_json(
+        '{"ceiling_bounds":[],"charge_estimated_energy":false,"components":[{"kind":"PER_IMAGE",'
+        '"model":null,"unit_price_nanos":4000000}],"currency":"EUR","display_name":"",'
+        '"tax_rates":[],"tier_multipliers":[]}'
+    )
+
+    assert price == PriceDocument(currency="EUR", components=(PER_IMAGE,))
+
+
+@pytest.mark.parametrize("ends", [(10, 10), (20, 10), (0, 10), (-1,)])
+def test_tiers_that_overlap_or_end_nowhere_are_refused(ends: tuple[int, ...]) -> None:
+    with pytest.raises(PriceInvalidError):
+        PriceComponent(
+            kind=Component.PER_IMAGE,
+            unit_price_nanos=1,
+            lower_tiers=tuple(PriceTier(up_to_quantity=end, unit_price_nanos=2) for end in ends),
+        )
 
 
 def test_tiers_inside_a_component_are_refused_by_name() -> None:

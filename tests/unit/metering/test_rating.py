@@ -1,5 +1,7 @@
 """Prices of images: written-out examples, and an independent oracle in exact fractions."""
 
+from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -9,16 +11,20 @@ from hypothesis import strategies as st
 
 from metering.energy_source import EnergySource
 from metering.errors import AmountOverflowError, ModelNotPricedError, UsageInvalidError
+from metering.period_counts import PeriodCounts
 from metering.price_document import (
     CeilingBound,
     Component,
     PriceComponent,
     PriceDocument,
+    PriceTier,
     Tier,
+    TierMode,
     TierMultiplier,
 )
 from metering.rating import OrderedImage, RatedLine, RatingFacts, cap, ceiling_nanos, rate
-from tests.unit.metering.strategies import FACTS, ORDERED, PRICES, facts_of
+from tests.unit.metering.oracle import oracle_nanos
+from tests.unit.metering.strategies import COUNTS, FACTS, ORDERED, PRICES, facts_of
 
 PRICE = PriceDocument(
     currency="EUR",
@@ -57,33 +63,6 @@ def facts(
         energy_millijoules=energy_millijoules,
         energy_source=energy_source,
     )
-
-
-def oracle_nanos(price: PriceDocument, rated_facts: RatingFacts) -> dict[Component, int]:
-    """The price again, from its definition alone: exact fractions, rounded once by Python."""
-    quantities = {
-        Component.PER_IMAGE: Fraction(1),
-        Component.PER_MEGAPIXEL_STEP: Fraction(
-            rated_facts.width * rated_facts.height * rated_facts.num_inference_steps, 10**6
-        ),
-        Component.PER_GPU_SECOND: Fraction(round(Fraction(rated_facts.gpu_seconds) * 10**6), 10**6),
-        Component.PER_KWH: Fraction(rated_facts.energy_millijoules, 1000 * 3600 * 1000),
-    }
-    measured = rated_facts.energy_source in {"NVML_COUNTER", "NVML_POWER", "RAPL"}
-    estimated = rated_facts.energy_source == "ESTIMATED" and price.charge_estimated_energy
-    if not measured and not estimated:
-        del quantities[Component.PER_KWH]
-    multiplier = Fraction(1)
-    for part in price.tier_multipliers:
-        if part.tier == rated_facts.tier:
-            multiplier = Fraction(part.multiplier_millionths, 10**6)
-    costs: dict[Component, int] = {}
-    for wanted in (None, rated_facts.model):
-        for part in price.components:
-            if part.model == wanted and part.kind in quantities:
-                exact = quantities[part.kind] * part.unit_price_nanos * multiplier
-                costs[part.kind] = round(exact)
-    return costs
 
 
 def test_every_component_is_a_line_with_its_quantity_and_unit_price() -> None:
@@ -175,37 +154,96 @@ def test_a_half_is_rounded_to_the_even_nano(unit_price_nanos: int, expected_nano
     assert rate(price, facts()).total_nanos == expected_nanos
 
 
-@given(price=PRICES, rated_facts=FACTS)
-def test_rating_agrees_with_exact_fractions(price: PriceDocument, rated_facts: RatingFacts) -> None:
-    rated = rate(price, rated_facts)
+@given(price=PRICES, rated_facts=FACTS, counted=COUNTS)
+def test_rating_agrees_with_exact_fractions(
+    price: PriceDocument, rated_facts: RatingFacts, counted: PeriodCounts
+) -> None:
+    rated = rate(price, rated_facts, counted)
 
-    assert {line.component: line.billed_cost_nanos for line in rated.lines} == oracle_nanos(
-        price, rated_facts
-    )
+    costs: Counter[Component] = Counter()
+    for line in rated.lines:
+        costs[line.component] += line.billed_cost_nanos
+    assert costs == oracle_nanos(price, rated_facts, counted)
     assert rated.total_nanos == sum(line.billed_cost_nanos for line in rated.lines)
 
 
-@given(price=PRICES, rated_facts=FACTS)
+@given(price=PRICES, rated_facts=FACTS, counted=COUNTS)
 def test_quantity_times_unit_price_is_the_cost_within_its_rounding(
-    price: PriceDocument, rated_facts: RatingFacts
+    price: PriceDocument, rated_facts: RatingFacts, counted: PeriodCounts
 ) -> None:
-    for line in rate(price, rated_facts).lines:
+    lines = rate(price, rated_facts, counted).lines
+    lines_of = Counter(line.component for line in lines)
+    for line in lines:
         product = Fraction(line.consumed_quantity) * Fraction(line.list_unit_price_nanos)
         shown_error = Fraction(0)
         if line.component is Component.PER_KWH:
             # kWh are shown to twelve places.
             shown_error = Fraction(line.list_unit_price_nanos) / (2 * 10**12)
+        # Where a component has a line for each tier, both of a line's ends are rounded.
+        rounding = Fraction(1) if lines_of[line.component] > 1 else Fraction(1, 2)
 
-        assert abs(product - line.billed_cost_nanos) <= Fraction(1, 2) + shown_error
+        assert abs(product - line.billed_cost_nanos) <= rounding + shown_error
 
 
-@given(data=st.data(), price=PRICES, ordered=ORDERED)
+@given(data=st.data(), price=PRICES, ordered=ORDERED, counted=COUNTS)
 def test_no_price_within_the_bounds_exceeds_its_ceiling(
-    data: st.DataObject, price: PriceDocument, ordered: OrderedImage
+    data: st.DataObject, price: PriceDocument, ordered: OrderedImage, counted: PeriodCounts
 ) -> None:
     within = data.draw(facts_of(ordered, price.bound_for(ordered.model)))
 
-    assert rate(price, within).total_nanos <= ceiling_nanos(price, ordered)
+    assert rate(price, within, counted).total_nanos <= ceiling_nanos(price, ordered, counted)
+    # What is counted only goes up until a new period begins; a ceiling from nothing holds for all.
+    assert rate(price, within, counted).total_nanos <= ceiling_nanos(price, ordered)
+
+
+GRADUATED = PriceDocument(
+    currency="EUR",
+    components=(
+        PriceComponent(
+            kind=Component.PER_MEGAPIXEL_STEP,
+            lower_tiers=(
+                PriceTier(up_to_quantity=10, unit_price_nanos=1_000),
+                PriceTier(up_to_quantity=20, unit_price_nanos=600),
+            ),
+            unit_price_nanos=100,
+        ),
+    ),
+)
+
+
+def test_an_image_that_crosses_tiers_has_a_line_for_each() -> None:
+    # 8.5 megapixel-steps were used; this one takes 29.360128: 1.5, 10 and the rest.
+    counted = PeriodCounts(counts={(Component.PER_MEGAPIXEL_STEP, "sd35-medium"): 8_500_000})
+
+    rated = rate(GRADUATED, facts(), counted)
+
+    assert [
+        (line.consumed_quantity, line.list_unit_price_nanos, line.billed_cost_nanos)
+        for line in rated.lines
+    ] == [
+        (Decimal("1.5"), 1_000, 1_500),
+        (Decimal(10), 600, 6_000),
+        (Decimal("17.860128"), 100, 1_786),
+    ]
+
+
+def test_with_volume_tiers_an_image_has_the_price_of_its_last_unit() -> None:
+    (part,) = GRADUATED.components
+    volume = replace(GRADUATED, components=(replace(part, tier_mode=TierMode.VOLUME),))
+    counted = PeriodCounts(counts={(Component.PER_MEGAPIXEL_STEP, "sd35-large"): 8_500_000})
+
+    rated = rate(volume, facts(), counted)
+
+    assert [(line.list_unit_price_nanos, line.billed_cost_nanos) for line in rated.lines] == [
+        (100, 2_936)
+    ]
+
+
+def test_the_ceiling_takes_the_dearest_tier_that_can_still_be_reached() -> None:
+    counted = PeriodCounts(counts={(Component.PER_MEGAPIXEL_STEP, "sd35-medium"): 10_000_000})
+
+    assert ceiling_nanos(GRADUATED, facts()) == 29_361
+    assert ceiling_nanos(GRADUATED, facts(), counted) == 17_617
 
 
 def test_the_ceiling_takes_the_bounds_for_what_is_not_known_yet() -> None:

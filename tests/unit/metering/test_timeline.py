@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metering.energy import AttemptWork, PowerModel, Reading, Segment, SegmentKind
+from metering.energy import Reading, Segment
 from metering.errors import DeviceTakenError
+from metering.power import AttemptWork, LearnedPower, PowerModel, SegmentKind
 from metering.presence import Mark
 from metering.timeline import Timeline
 from tenants.ids import ImageId, SessionId, TenantId
@@ -15,7 +16,7 @@ HOUR_MS = 3_600_000
 ACME = TenantId("acme")
 ZETA = TenantId("zeta")
 SESSION = SessionId("first")
-POWER = PowerModel(idle_watts=100.0, load_watts=300.0, joules_per_work_unit=1.0)
+POWER = PowerModel(idle_watts=100.0, free_watts=80.0, load_watts=300.0, joules_per_work_unit=1.0)
 
 
 def new_timeline(*, wall_ms: int = 1_000_000, start: Reading | None = None) -> Timeline:
@@ -23,8 +24,7 @@ def new_timeline(*, wall_ms: int = 1_000_000, start: Reading | None = None) -> T
         start=start or Reading(0, 0),
         first=Reading(0, 0),
         wall_offset_nanos=wall_ms * MS,
-        power=POWER,
-        timing_nanos=0.0,
+        power=LearnedPower(POWER),
     )
 
 
@@ -83,7 +83,8 @@ def test_a_gpu_without_a_worker_is_free_and_its_time_is_closed_in_pieces_of_ten_
 def test_work_is_closed_at_the_first_reading_behind_it() -> None:
     timeline = new_timeline()
     arrive(timeline, 0)
-    read_evenly(timeline, from_ms=0, to_ms=300, watts=700)
+    for at_ms, millijoules in ((100, 10_000), (200, 80_000), (300, 120_000)):
+        timeline.read(Reading(at_ms * MS, millijoules))
     hear(timeline, 260, step(1, 100, 250, "cat"))
     too_early = timeline.close(300 * MS)
     hear(timeline, 310)
@@ -91,8 +92,8 @@ def test_work_is_closed_at_the_first_reading_behind_it() -> None:
     closed = timeline.close(310 * MS)
 
     assert too_early == []
-    # Of the third interval's 70 J the work's 50 ms at 700 W weigh 7 to 1 of the idle 50 ms.
-    assert told(closed) == [("PARKED", 100, 70_000), ("WORK", 150, 131_250)]
+    # Of the third interval's 40 J the work's 50 ms at 700 W weigh 7 to 1 of the idle 50 ms.
+    assert told(closed) == [("PARKED", 100, 10_000), ("WORK", 150, 105_000)]
     assert closed[1].last_mark_number == 1
     assert closed[1].session_id == SESSION
 
@@ -251,8 +252,7 @@ def test_the_time_before_the_first_reading_is_unknown() -> None:
         start=Reading(-5_000 * MS, 1_000),
         first=Reading(0, 501_000),
         wall_offset_nanos=1_000_000 * MS,
-        power=POWER,
-        timing_nanos=0.0,
+        power=LearnedPower(POWER),
     )
     read_evenly(timeline, from_ms=0, to_ms=100, watts=85)
 

@@ -13,9 +13,9 @@ from psycopg import AsyncConnection
 from atelier import AsyncClient
 from atelier.cli.energy_command import write_csv
 from atelier.v1 import energy_pb2, fleet_service_pb2
-from metering.energy import SegmentKind
 from metering.energy_hours import store_open_hours
 from metering.energy_store import insert_segments
+from metering.power import SegmentKind
 from tenants.ids import GpuId
 from tests.integration.fixture_types import Postgres
 from tests.integration.metering.energy_samples import HOUR, batch, segment

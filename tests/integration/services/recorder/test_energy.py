@@ -8,9 +8,10 @@ from secrets import token_hex
 
 import pytest
 
-from metering.energy import SegmentKind, Share
+from metering.energy import Share
 from metering.energy_records import CounterReading, EnergySegment, SegmentBatch
 from metering.energy_source import EnergySource
+from metering.power import SegmentKind
 from services.meter.recorder_client import RecorderClient
 from services.worker.work import HeldAttempt
 from tenants.ids import GpuId, ImageId, SessionId

@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from metering.cpu_energy import AttachedProcesses
-from metering.energy import PowerModel, Reading
+from metering.energy import Reading
 from metering.energy_counter import CounterFacts
 from metering.energy_records import EnergySegment, LastReading, SegmentBatch
 from metering.energy_source import EnergySource
 from metering.errors import CounterUnavailableError
+from metering.power import PowerModel
 from services.meter.devices import Device
 from services.meter.errors import RecorderUnavailableError, SegmentsRefusedError
 from services.meter.metered_gpu import MeteredGpu
@@ -97,9 +98,12 @@ class Host:
             Device(
                 gpu_id=GpuId("gpu-0"),
                 counter=self.counter,
-                power=PowerModel(idle_watts=100.0, load_watts=300.0, joules_per_work_unit=1.0),
+                power=PowerModel(
+                    idle_watts=100.0, free_watts=100.0, load_watts=300.0, joules_per_work_unit=1.0
+                ),
                 processes=AttachedProcesses(),
                 poll_nanos=50 * MS,
+                refresh_nanos=0,
                 timing_nanos=0.0,
                 is_always_there=True,
             ),

@@ -1,5 +1,6 @@
-from metering.energy import Reading, Segment, SegmentKind
+from metering.energy import Reading, Segment
 from metering.energy_source import EnergySource
+from metering.power import SegmentKind
 from services.meter.outbox import Outbox
 from tenants.ids import GpuId
 

@@ -186,8 +186,7 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FinalizeInvoice(self, request, context):
-        """Operator: gives a draft its number; from then on it never changes. Months follow one another,
-        and each can be finalized once its grace for late facts is over.
+        """Operator: gives a draft its number; from then on it never changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,8 +200,7 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VoidInvoice(self, request, context):
-        """Operator: a finalized invoice is void: it keeps its number and its images, and what was charged
-        for them goes back to the wallet.
+        """Operator: a finalized invoice is void.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,15 +53,11 @@ class BillingServiceStub:
     DownloadInvoice: _grpc.UnaryStreamMultiCallable[_billing_service_pb2.DownloadInvoiceRequest, _billing_service_pb2.DownloadInvoiceResponse]
     """An invoice as a file: first its name and type, then the chunks."""
     FinalizeInvoice: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.FinalizeInvoiceRequest, _billing_service_pb2.Invoice]
-    """Operator: gives a draft its number; from then on it never changes. Months follow one another,
-    and each can be finalized once its grace for late facts is over.
-    """
+    """Operator: gives a draft its number; from then on it never changes."""
     RecordPayment: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.RecordPaymentRequest, _billing_service_pb2.Invoice]
     """Operator: a finalized invoice was paid."""
     VoidInvoice: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.VoidInvoiceRequest, _billing_service_pb2.Invoice]
-    """Operator: a finalized invoice is void: it keeps its number and its images, and what was charged
-    for them goes back to the wallet.
-    """
+    """Operator: a finalized invoice is void."""
     CreateCreditNote: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.CreateCreditNoteRequest, _billing_service_pb2.CreditNote]
     """Operator: corrects a finalized invoice."""
     SetBudget: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.SetBudgetRequest, _billing_service_pb2.Budget]
@@ -95,15 +91,11 @@ class BillingServiceAsyncStub(BillingServiceStub):
     DownloadInvoice: _aio.UnaryStreamMultiCallable[_billing_service_pb2.DownloadInvoiceRequest, _billing_service_pb2.DownloadInvoiceResponse]  # type: ignore[assignment]
     """An invoice as a file: first its name and type, then the chunks."""
     FinalizeInvoice: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.FinalizeInvoiceRequest, _billing_service_pb2.Invoice]  # type: ignore[assignment]
-    """Operator: gives a draft its number; from then on it never changes. Months follow one another,
-    and each can be finalized once its grace for late facts is over.
-    """
+    """Operator: gives a draft its number; from then on it never changes."""
     RecordPayment: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.RecordPaymentRequest, _billing_service_pb2.Invoice]  # type: ignore[assignment]
     """Operator: a finalized invoice was paid."""
     VoidInvoice: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.VoidInvoiceRequest, _billing_service_pb2.Invoice]  # type: ignore[assignment]
-    """Operator: a finalized invoice is void: it keeps its number and its images, and what was charged
-    for them goes back to the wallet.
-    """
+    """Operator: a finalized invoice is void."""
     CreateCreditNote: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.CreateCreditNoteRequest, _billing_service_pb2.CreditNote]  # type: ignore[assignment]
     """Operator: corrects a finalized invoice."""
     SetBudget: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.SetBudgetRequest, _billing_service_pb2.Budget]  # type: ignore[assignment]
@@ -184,9 +176,7 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_service_pb2.FinalizeInvoiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.Invoice, _abc.Awaitable[_billing_service_pb2.Invoice]]:
-        """Operator: gives a draft its number; from then on it never changes. Months follow one another,
-        and each can be finalized once its grace for late facts is over.
-        """
+        """Operator: gives a draft its number; from then on it never changes."""
 
     def RecordPayment(
         self,
@@ -200,9 +190,7 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_service_pb2.VoidInvoiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.Invoice, _abc.Awaitable[_billing_service_pb2.Invoice]]:
-        """Operator: a finalized invoice is void: it keeps its number and its images, and what was charged
-        for them goes back to the wallet.
-        """
+        """Operator: a finalized invoice is void."""
 
     def CreateCreditNote(
         self,

@@ -1,0 +1,153 @@
+"""What a period's end adds: volume tiers settled, discounts, the minimum; to the nano."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metering.period_charges import (
+    DiscountCharge,
+    VolumeSettlement,
+    period_charges,
+    volume_settlements,
+)
+from metering.period_counts import NOTHING_COUNTED, PeriodCounts
+from metering.price_document import (
+    Component,
+    Discount,
+    PriceComponent,
+    PriceDocument,
+    PriceTier,
+    Tier,
+    TierMode,
+    TierMultiplier,
+)
+from metering.rating import RatingFacts, charged_counts, rate
+from tests.unit.metering.strategies import FACTS
+
+VOLUME = PriceDocument(
+    currency="EUR",
+    components=(
+        PriceComponent(
+            kind=Component.PER_IMAGE,
+            tier_mode=TierMode.VOLUME,
+            lower_tiers=(PriceTier(up_to_quantity=2, unit_price_nanos=1_000),),
+            unit_price_nanos=601,
+        ),
+    ),
+    tier_multipliers=(TierMultiplier(tier=Tier.BATCH, multiplier_millionths=500_000),),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charged:
+    component: Component
+    model: str
+    tier: Tier
+    consumed_quantity: Decimal
+    billed_cost_nanos: int
+
+
+def discounted(*discounts: tuple[int, int], minimum_nanos: int = 0) -> PriceDocument:
+    return PriceDocument(
+        currency="EUR",
+        components=VOLUME.components,
+        minimum_per_period_nanos=minimum_nanos,
+        discounts=tuple(
+            Discount(display_name=f"d{n}", rate_millionths=rate, threshold_nanos=threshold)
+            for n, (rate, threshold) in enumerate(discounts)
+        ),
+    )
+
+
+def test_volume_tiers_give_back_what_the_first_units_cost_more() -> None:
+    charged = Charged(
+        component=Component.PER_IMAGE,
+        model="m",
+        tier=Tier.BATCH,
+        consumed_quantity=Decimal(3),
+        # Two at 500, the third at half of 601, rounded to even.
+        billed_cost_nanos=1_300,
+    )
+    counted = PeriodCounts(counts={(Component.PER_IMAGE, "m"): 3})
+
+    # All three at 300.5 are 901.5, to the even nano.
+    assert volume_settlements(VOLUME, [charged], counted) == (
+        VolumeSettlement(
+            component=Component.PER_IMAGE, model="m", tier=Tier.BATCH, amount_nanos=902 - 1_300
+        ),
+    )
+
+
+def test_nothing_is_settled_where_no_volume_tier_was_left() -> None:
+    charged = Charged(
+        component=Component.PER_IMAGE,
+        model="m",
+        tier=Tier.BATCH,
+        consumed_quantity=Decimal(1),
+        billed_cost_nanos=500,
+    )
+    counted = PeriodCounts(counts={(Component.PER_IMAGE, "m"): 1})
+
+    assert volume_settlements(VOLUME, [charged], counted) == ()
+
+
+@given(st.lists(FACTS, min_size=1, max_size=12))
+def test_settled_volume_tiers_cost_what_all_units_cost_at_the_last_ones_price(
+    facts: list[RatingFacts],
+) -> None:
+    charged: list[Charged] = []
+    counted = NOTHING_COUNTED
+    for image in facts:
+        (line,) = rate(VOLUME, image, counted).lines
+        counted = counted.after(image.model, charged_counts(VOLUME, image))
+        charged.append(
+            Charged(
+                component=line.component,
+                model=image.model,
+                tier=image.tier,
+                consumed_quantity=line.consumed_quantity,
+                billed_cost_nanos=line.billed_cost_nanos,
+            )
+        )
+
+    settled = volume_settlements(VOLUME, charged, counted)
+
+    last_price = 1_000 if len(facts) <= 2 else 601
+    groups = {(image.model, image.tier) for image in facts}
+    expected = 0
+    for model, tier in groups:
+        count = sum((image.model, image.tier) == (model, tier) for image in facts)
+        expected += round(Decimal(count * last_price) / (2 if tier is Tier.BATCH else 1))
+    charged_nanos = sum(line.billed_cost_nanos for line in charged)
+    assert charged_nanos + sum(part.amount_nanos for part in settled) == expected
+
+
+def test_a_discount_counts_above_its_threshold_and_the_minimum_after_it() -> None:
+    charges = period_charges(discounted((100_000, 4_000), minimum_nanos=10_000), 9_000)
+
+    assert charges.discounts == (DiscountCharge(display_name="d0", amount_nanos=-500),)
+    assert charges.minimum_shortfall_nanos == 1_500
+    assert charges.net_nanos == 10_000
+
+
+def test_every_discount_is_of_the_same_total() -> None:
+    charges = period_charges(discounted((100_000, 0), (200_000, 0)), 1_000)
+
+    assert [discount.amount_nanos for discount in charges.discounts] == [-100, -200]
+
+
+@given(
+    subtotal_nanos=st.integers(-(10**12), 10**12),
+    discounts=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**12)), max_size=4),
+    minimum_nanos=st.integers(0, 10**12),
+)
+def test_discounts_never_give_more_than_the_total_and_the_minimum_is_always_reached(
+    subtotal_nanos: int, discounts: list[tuple[int, int]], minimum_nanos: int
+) -> None:
+    charges = period_charges(discounted(*discounts, minimum_nanos=minimum_nanos), subtotal_nanos)
+
+    taken_off = -sum(discount.amount_nanos for discount in charges.discounts)
+    assert 0 <= taken_off <= max(0, subtotal_nanos)
+    assert charges.net_nanos >= minimum_nanos
