@@ -22,7 +22,7 @@ PYTHON_PATHS = $(wildcard $(PYTHON_FOLDERS))
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------- environment
 
@@ -121,6 +121,10 @@ format: $(STAMP) ## Let ruff mend what it can
 .PHONY: bench
 bench: $(STAMP) ## Run the benchmarks (one file per question)
 	@for question in $(wildcard benchmarks/*.py); do echo "== $$question"; $(BIN)/python $$question; done
+
+.PHONY: train-checkpoint
+train-checkpoint: $(STAMP) ## Train the checkpoint that ships anew in .training (GPU: minutes, CPU: hours; goes on)
+	$(BIN)/python -m services.engine.training all --work .training --output .training/checkpoint
 
 .PHONY: docs
 docs: ## Where the documentation begins

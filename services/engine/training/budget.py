@@ -36,6 +36,15 @@ class Budget:
         fall = 0.5 + 0.5 * math.cos(math.pi * self.fraction)
         return rise * (lowest + (highest - lowest) * fall)
 
+    def of_its_own_reports(self) -> "Budget":
+        """The same clock for something else that is done every so often, from now on."""
+        return Budget(
+            seconds=self.seconds,
+            spent_before=self.spent_before,
+            began=self.began,
+            reported=self.spent,
+        )
+
     def is_time_to_report(self, every: float) -> bool:
         """True once per that many seconds."""
         if self.spent - self.reported < every:

@@ -20,7 +20,7 @@ CAPTION_DROPOUT: Final = 0.1
 T5_LENGTHS: Final = (32, 77, 256)
 T5_WEIGHTS: Final = (0.25, 0.55, 0.20)
 REPORT_SECONDS: Final = 10.0
-JUDGE_SECONDS: Final = 45.0
+SAVE_SECONDS: Final = 60.0
 
 
 def train_jointly(
@@ -32,18 +32,18 @@ def train_jointly(
     batch: int,
     learning_rate: float,
     seconds: float,
+    judge_every_seconds: float,
     work: Path,
 ) -> JointModel:
     """Train the pipeline's parts in place; the result is the average of the last updates."""
-    device = data.latents.device
-    model = JointModel(pipeline).to(device)
+    model = JointModel(pipeline).to(data.latents.device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
     average = Average(model, decay=0.999)
     budget = Budget(seconds=seconds)
     load_state(work / "joint", average, optimizer, budget)
-    judged = Budget(seconds=seconds, spent_before=budget.spent_before)
+    saved, judged = budget.of_its_own_reports(), budget.of_its_own_reports()
     while not budget.is_over:
         for group in optimizer.param_groups:
             group["lr"] = budget.learning_rate(learning_rate, lowest=2e-5)
@@ -54,21 +54,27 @@ def train_jointly(
         optimizer.step()
         average.update()
         if budget.is_time_to_report(REPORT_SECONDS):
-            rate = average.updates * batch / max(1e-9, budget.spent)
-            print(
-                f"joint {budget.spent:5.0f} s, update {average.updates}, {rate:.0f} pictures/s:"
-                f" loss {float(loss):.4f}",
-                flush=True,
-            )
-        if judged.is_time_to_report(JUDGE_SECONDS):
+            report(budget, average, batch=batch, loss=loss.item())
+        if judged.is_time_to_report(judge_every_seconds):
             average.swap()
             verdicts = judge_prompts(pipeline, model, judge, held_out, seed=1, batch=batch)
             print(f"  held out: {verdicts.summary()}", flush=True)
             average.swap()
+        if saved.is_time_to_report(SAVE_SECONDS):
             save_state(work / "joint", average, optimizer, budget)
     save_state(work / "joint", average, optimizer, budget)
     average.swap()
     return model
+
+
+def report(budget: Budget, average: Average, *, batch: int, loss: float) -> None:
+    """How far, how fast, how well."""
+    rate = average.updates * batch / max(1e-9, budget.spent)
+    print(
+        f"joint {budget.spent:5.0f} s, update {average.updates}, {rate:.0f} pictures/s:"
+        f" loss {loss:.4f}",
+        flush=True,
+    )
 
 
 def velocity_loss(model: JointModel, data: CaptionedLatents, *, batch: int, shift: float) -> Tensor:
