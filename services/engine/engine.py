@@ -1,6 +1,5 @@
 """The engine: one thread that owns the device and draws all images in flight, step by step."""
 
-from collections.abc import Sequence
 from concurrent.futures import Future
 from threading import Condition, Event, Thread
 from time import monotonic
@@ -10,54 +9,52 @@ import structlog
 import torch
 
 from services.engine.admission import Admission, Entrant
-from services.engine.denoising import next_latents, start_drawing
+from services.engine.batch_limits import BatchLimits
+from services.engine.drawing_model import DiffusionModel, DrawingModel
 from services.engine.drawn import Drawn, ProgressCallback
 from services.engine.duty_cycle import DutyCycle
 from services.engine.errors import EngineClosedError, FailureReason
 from services.engine.image_spec import AttemptKey, ImageSpec, compatibility_key
-from services.engine.loading import LoadedModel, device_work_finisher
-from services.engine.marks import MarkKind, MarkSink, MarkWriter
+from services.engine.loading import LoadedModel
+from services.engine.marks import MarkSink, MarkWriter
 from services.engine.orders import Order
-from services.engine.picture_decoding import decode_picture
-from services.engine.preview import PreviewProjection, fit_projection
-from services.engine.spec_limits import objection
-from services.engine.text_encoding import TextEmbedding, TextEncoding
-from services.engine.work_units import decode_work, step_work, text_work
+from services.engine.painter import Painter, too_large
 
 IDLE_SECONDS: Final = 1.0
-WARM_UP_SIZE: Final = 256
 
 log = structlog.get_logger()
 
 
 class Engine:
-    """Draws submitted images; every method may be called from any thread.
-
-    `step_counter` moves with every piece of work, and once a second while there is none: where it
-    stands still, the device hangs.
-    """
+    """Draws submitted images; every method may be called from any thread."""
 
     def __init__(
         self,
         *,
-        model: LoadedModel,
+        model: DrawingModel | LoadedModel,
         batch_slots: int,
         interactive_slots: int,
         marks: MarkSink,
         threads: int | None = None,
+        limits: BatchLimits | None = None,
     ) -> None:
-        self._model = model
+        drawing_model = DiffusionModel(model) if isinstance(model, LoadedModel) else model
+        self._model = drawing_model
         self._threads = threads
         self._admission = Admission(batch_slots=batch_slots, interactive_slots=interactive_slots)
-        self._text = TextEncoding(model)
-        self._marks = MarkWriter(
-            marks,
-            finish_device_work=device_work_finisher(model.device),
-            last_number=model.last_mark_number,
+        self._limits = limits or BatchLimits()
+        self._painter = Painter(
+            model=drawing_model,
+            limits=self._limits,
+            marks=MarkWriter(
+                marks,
+                finish_device_work=drawing_model.finish_device_work,
+                last_number=drawing_model.last_mark_number,
+            ),
+            release=self._release,
         )
-        self._projection: PreviewProjection | None = None
         self._duty_cycle = DutyCycle(now=monotonic())
-        self.step_counter = 0
+        self._idle_beats = 0
         # Guards what other threads touch: the orders, the inbox and the cancel wishes.
         self._news = Condition()
         self._orders: dict[AttemptKey, Order] = {}
@@ -68,6 +65,19 @@ class Engine:
         self._thread = Thread(target=self._run, name="engine", daemon=True)
 
     # ------------------------------------------------------------ what other threads call
+
+    @property
+    def step_counter(self) -> int:
+        """Moves with every piece of work, and once a second while there is none.
+
+        Where it stands still, the device hangs.
+        """
+        return self._painter.pieces_of_work + self._idle_beats
+
+    @property
+    def out_of_memory_count(self) -> int:
+        """How often the device had no memory left since the start."""
+        return self._limits.out_of_memory_count
 
     def start(self) -> None:
         """Start the thread and wait until it is warm; raises what keeps it from drawing."""
@@ -136,7 +146,7 @@ class Engine:
             if self._threads is not None:
                 torch.set_num_threads(self._threads)
             with torch.inference_mode():
-                self._warm_up()
+                self._painter.warm_up()
                 self._ready.set_result(None)
                 while self._take_news():
                     self._draw_one_step()
@@ -147,30 +157,12 @@ class Engine:
         finally:
             self._fail_what_is_left()
 
-    def _warm_up(self) -> None:
-        """Let libraries choose kernels and allocate before the first image waits for it."""
-        spec = ImageSpec(
-            prompt="",
-            negative_prompt="",
-            width=WARM_UP_SIZE,
-            height=WARM_UP_SIZE,
-            num_inference_steps=1,
-            guidance_scale=2.0,
-            seed=0,
-            max_sequence_length=77,
-        )
-        with self._marks.mark(MarkKind.WARM_UP):
-            nothing = self._text.encode(spec.prompt, spec.max_sequence_length)
-            drawing = start_drawing(self._model, spec, positive=nothing, negative=nothing)
-            decode_picture(self._model, next_latents(self._model, [drawing])[0])
-            self._projection = fit_projection(self._model)
-
     def _take_news(self) -> bool:
         """Step boundary: new orders in, cancelled ones out. False when the engine closes."""
         with self._news:
             while not (self._closing.is_set() or self._has_news() or self._has_work()):
                 self._news.wait(IDLE_SECONDS)
-                self.step_counter += 1
+                self._idle_beats += 1
             new, self._inbox = self._inbox, []
             cancelled, self._cancel_wishes = self._cancel_wishes, set()
         for order in new:
@@ -187,8 +179,11 @@ class Engine:
         return bool(self._admission.in_flight or self._admission.waiting)
 
     def _accept(self, order: Order) -> None:
-        if reason := objection(self._model, order.spec):
-            self._fail(order, FailureReason.INVALID_SPEC, reason)
+        if reason := self._model.objection(order.spec):
+            self._painter.fail(order, FailureReason.INVALID_SPEC, reason)
+            return
+        if self._limits.images_max(compatibility_key(order.spec)) == 0:
+            self._painter.fail(order, FailureReason.OUT_OF_MEMORY, too_large(order.spec))
             return
         entrant = Entrant(
             key=order.key,
@@ -204,92 +199,12 @@ class Engine:
             return
         began_seconds = monotonic()
         for key in step.admitted:
-            self._begin(self._orders[key])
+            self._painter.begin(self._orders[key])
         orders = [self._orders[key] for key in step.taking_part if key in self._orders]
         if orders:
-            self._take_step(orders)
+            self._painter.step(orders)
         ended_seconds = monotonic()
         self._rest(self._duty_cycle.rest_after(ended_seconds - began_seconds, now=ended_seconds))
-
-    def _begin(self, order: Order) -> None:
-        order.queue_seconds = monotonic() - order.submit_seconds
-        spec = order.spec
-        try:
-            positive = self._embed(order, spec.prompt)
-            negative = self._embed(order, spec.negative_prompt) if spec.is_guided else None
-            order.drawing = start_drawing(self._model, spec, positive=positive, negative=negative)
-        except Exception as error:  # noqa: BLE001  one image fails, the engine goes on
-            # The error's own text is left out: it may quote the prompt.
-            self._fail(order, FailureReason.TEXT_ENCODING_FAILED, type(error).__name__)
-
-    def _embed(self, order: Order, prompt: str) -> TextEmbedding:
-        length = order.spec.max_sequence_length
-        if self._text.is_remembered(prompt, length):
-            return self._text.encode(prompt, length)
-        with self._marks.mark(MarkKind.TEXT_ENCODE, {order.key: text_work(self._model, length)}):
-            embedding = self._text.encode(prompt, length)
-        self.step_counter += 1
-        order.gpu_seconds += self._marks.last_seconds
-        return embedding
-
-    def _take_step(self, orders: Sequence[Order]) -> None:
-        try:
-            latents = self._step_together(orders)
-        except Exception as error:  # noqa: BLE001  one image fails, the engine goes on
-            if len(orders) == 1:
-                self._fail(orders[0], FailureReason.STEP_FAILED, describe(error))
-                return
-            # Nobody can tell whose fault it was. Alone, the culprit fails and the others go on.
-            log.warning("step_failed_together", image_count=len(orders), error=describe(error))
-            for order in orders:
-                self._take_step([order])
-            return
-        for order, moved in zip(orders, latents, strict=True):
-            self._advance(order, moved, batch_size=len(orders))
-
-    def _step_together(self, orders: Sequence[Order]) -> list[torch.Tensor]:
-        drawings = [order.drawing for order in orders if order.drawing is not None]
-        work = {order.key: step_work(self._model, order.spec) for order in orders}
-        for order in orders:
-            order.begin_step()
-        try:
-            with self._marks.mark(MarkKind.STEP, work):
-                return next_latents(self._model, drawings)
-        finally:
-            self.step_counter += 1
-            for order in orders:
-                share = work[order.key] / sum(work.values())
-                order.gpu_seconds += self._marks.last_seconds * share
-
-    def _advance(self, order: Order, latents: torch.Tensor, *, batch_size: int) -> None:
-        assert order.drawing is not None
-        assert self._projection is not None
-        order.drawing.advance(latents)
-        order.batch_sizes.append(batch_size)
-        order.report_progress(self._projection)
-        if order.drawing.is_finished:
-            self._finish(order, latents)
-
-    def _finish(self, order: Order, latents: torch.Tensor) -> None:
-        if not bool(torch.isfinite(latents).all()):
-            self._fail(order, FailureReason.NOT_FINITE, "the drawing left the range of numbers")
-            return
-        try:
-            with self._marks.mark(
-                MarkKind.VAE_DECODE, {order.key: decode_work(self._model, order.spec)}
-            ):
-                pixels = decode_picture(self._model, latents)
-        except Exception as error:  # noqa: BLE001  one image fails, the engine goes on
-            self._fail(order, FailureReason.DECODING_FAILED, describe(error))
-            return
-        self.step_counter += 1
-        order.gpu_seconds += self._marks.last_seconds
-        self._release(order.key)
-        order.deliver(pixels, last_mark_number=self._marks.last_number)
-
-    def _fail(self, order: Order, reason: FailureReason, message: str) -> None:
-        self._release(order.key)
-        order.fail(reason, message)
 
     def _release(self, key: AttemptKey) -> Order | None:
         """Take the image out of the engine, so that its slot is free before anybody is told."""
@@ -302,7 +217,7 @@ class Engine:
         """Leave the device alone; a rest is no stall, so the step counter moves on."""
         while seconds > 0 and not self._closing.wait(min(seconds, IDLE_SECONDS)):
             seconds -= IDLE_SECONDS
-            self.step_counter += 1
+            self._idle_beats += 1
 
     def _fail_what_is_left(self) -> None:
         with self._news:
@@ -310,9 +225,3 @@ class Engine:
             left, self._orders, self._inbox = list(self._orders.values()), {}, []
         for order in left:
             order.future.set_exception(EngineClosedError("the engine was closed"))
-
-
-def describe(error: Exception) -> str:
-    """One line; torch's messages can be pages long."""
-    first_line = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {first_line}"[:300]

@@ -23,6 +23,17 @@ class WrongArchitectureError(ModelLoadError):
     """The folder holds a model, but not a Stable Diffusion 3.5."""
 
 
+class ModelTooLargeError(ModelLoadError):
+    """Its weights and one image do not fit the device's free memory."""
+
+
+class UnknownBackendError(ModelLoadError):
+    """No backend of the transformer has that name."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"there is no backend {name!r}: use one of {', '.join(known)}")
+
+
 class EngineClosedError(EngineError):
     """The engine was closed before the image was drawn, or did not start."""
 
@@ -33,6 +44,7 @@ class FailureReason(StrEnum):
     INVALID_SPEC = "INVALID_SPEC"
     TEXT_ENCODING_FAILED = "TEXT_ENCODING_FAILED"
     STEP_FAILED = "STEP_FAILED"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
     NOT_FINITE = "NOT_FINITE"
     DECODING_FAILED = "DECODING_FAILED"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.engine.drawing_model import DiffusionModel
 from services.engine.engine import Engine
 from services.engine.loading import LoadedModel, load_model
 from services.engine.random_checkpoint import SMALLEST_SHAPE, ensure_random_checkpoint
@@ -29,7 +30,9 @@ def marks() -> RecordedMarks:
 
 @pytest.fixture
 def engine(model: LoadedModel, marks: RecordedMarks) -> Iterator[Engine]:
-    engine = Engine(model=model, batch_slots=4, interactive_slots=1, marks=marks, threads=1)
+    engine = Engine(
+        model=DiffusionModel(model), batch_slots=4, interactive_slots=1, marks=marks, threads=1
+    )
     engine.start()
     yield engine
     engine.close()

@@ -16,6 +16,7 @@ from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import (
     StableDiffusion3Pipeline,
 )
 
+from services.engine.drawing_model import DiffusionModel
 from services.engine.engine import Engine
 from services.engine.image_spec import ImageSpec
 from services.engine.loading import LoadedModel, load_model
@@ -82,7 +83,9 @@ def test_a_picture_is_that_of_the_plain_pipeline(
 @pytest.fixture
 def shifted_engine(shifted_checkpoint: Path, marks: RecordedMarks) -> Iterator[Engine]:
     model = load_model(str(shifted_checkpoint), device="cpu", dtype="float32", marks=marks)
-    engine = Engine(model=model, batch_slots=1, interactive_slots=1, marks=marks, threads=1)
+    engine = Engine(
+        model=DiffusionModel(model), batch_slots=1, interactive_slots=1, marks=marks, threads=1
+    )
     engine.start()
     yield engine
     engine.close()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from services.engine import engine as engine_module
+from services.engine import drawing_model
 from services.engine.denoising import Drawing
+from services.engine.drawing_model import DiffusionModel
 from services.engine.drawn import Drawn
 from services.engine.engine import Engine
 from services.engine.errors import (
@@ -112,7 +113,7 @@ def test_cancelling_what_the_engine_does_not_know_does_nothing(engine: Engine) -
 def test_an_image_that_makes_the_step_fail_fails_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    healthy_step = engine_module.next_latents
+    healthy_step = drawing_model.next_latents
 
     def step_that_chokes_on_seed_666(
         model: LoadedModel, drawings: Sequence[Drawing]
@@ -121,7 +122,7 @@ def test_an_image_that_makes_the_step_fail_fails_alone(
             raise RuntimeError("injected")
         return healthy_step(model, drawings)
 
-    monkeypatch.setattr(engine_module, "next_latents", step_that_chokes_on_seed_666)
+    monkeypatch.setattr(drawing_model, "next_latents", step_that_chokes_on_seed_666)
     company = submit_long(engine, "company")
     poisonous = submit(engine, "poisonous", replace(SPEC, seed=666))
 
@@ -297,8 +298,8 @@ def test_an_engine_that_cannot_warm_up_says_why(
     def broken(*_: object) -> torch.Tensor:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(engine_module, "decode_picture", broken)
-    engine = Engine(model=model, batch_slots=1, interactive_slots=1, marks=marks)
+    monkeypatch.setattr(drawing_model, "decode_picture", broken)
+    engine = Engine(model=DiffusionModel(model), batch_slots=1, interactive_slots=1, marks=marks)
 
     with pytest.raises(RuntimeError, match="no memory"):
         engine.start()

@@ -316,3 +316,14 @@ def test_an_endless_crowd_does_not_starve_an_image_that_must_be_alone() -> None:
     admission.add(entrant("x", alone=True))
 
     assert steps_until_drawn(admission, "x", crowd) <= 8 * 3
+
+
+def test_an_endless_interactive_crowd_does_not_starve_an_image_that_must_be_alone() -> None:
+    admission = make_admission(batch_slots=4)
+    crowd = Arrivals(group=LARGE, interactive=True)
+    crowd.arrive(admission)
+    admission.next_step()
+
+    admission.add(entrant("x", alone=True))
+
+    assert steps_until_drawn(admission, "x", crowd) <= 8 * 3
