@@ -1,17 +1,31 @@
 """NVIDIA's energy counters: the only module that speaks to the driver."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import pynvml  # pyright: ignore[reportMissingTypeStubs] - it brings no types; Driver says them
 
 from metering.energy_counter import CounterFacts, EnergyCounter
 from metering.energy_source import EnergySource
 from metering.errors import CounterError, CounterUnavailableError, CounterUnsupportedError
+from metering.gpu_sensors import CardFacts, GpuSensors, SensorSample
 from metering.power_integral import PowerIntegral
 
 # Measured on an H200: nvmlDeviceGetTotalEnergyConsumption moves every 100.0 ms.
 _REFRESH_NANOS: Final = 100_000_000
+
+# Idling, and clocks that somebody set, are no signs of distress.
+_THROTTLE_REASONS: Final[dict[int, str]] = {
+    pynvml.nvmlClocksEventReasonSwPowerCap: "SW_POWER_CAP",
+    pynvml.nvmlClocksEventReasonSwThermalSlowdown: "SW_THERMAL_SLOWDOWN",
+    pynvml.nvmlClocksThrottleReasonHwSlowdown: "HW_SLOWDOWN",
+    pynvml.nvmlClocksThrottleReasonHwThermalSlowdown: "HW_THERMAL_SLOWDOWN",
+    pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "HW_POWER_BRAKE_SLOWDOWN",
+    pynvml.nvmlClocksEventReasonSyncBoost: "SYNC_BOOST",
+}
+
+Answer = TypeVar("Answer")
 
 # What a driver's error means for whoever reads; what is not listed is taken for passing.
 _ERRORS: Final[dict[int, type[CounterError]]] = {
@@ -33,6 +47,19 @@ _ERRORS: Final[dict[int, type[CounterError]]] = {
 }
 
 
+class MemoryInfo(Protocol):
+    """The driver's answer, in bytes."""
+
+    total: int
+    used: int
+
+
+class UtilizationRates(Protocol):
+    """The driver's answer, in percent."""
+
+    gpu: int
+
+
 class Driver(Protocol):
     """The part of pynvml that is used; the real one is the module itself."""
 
@@ -43,6 +70,11 @@ class Driver(Protocol):
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int: ...  # noqa: N802
     def nvmlDeviceGetPowerUsage(self, handle: object) -> int: ...  # noqa: N802
     def nvmlDeviceGetMigMode(self, handle: object) -> list[int]: ...  # noqa: N802
+    def nvmlDeviceGetUUID(self, handle: object) -> str | bytes: ...  # noqa: N802
+    def nvmlDeviceGetMemoryInfo(self, handle: object) -> MemoryInfo: ...  # noqa: N802
+    def nvmlDeviceGetTemperature(self, handle: object, sensor: int) -> int: ...  # noqa: N802
+    def nvmlDeviceGetUtilizationRates(self, handle: object) -> UtilizationRates: ...  # noqa: N802
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: object) -> int: ...  # noqa: N802
 
 
 REAL_DRIVER: Final = cast("Driver", pynvml)
@@ -77,6 +109,48 @@ class NvmlCounter:
         return _energy_of(self._card)
 
 
+class NvmlSensors:
+    """The sensors of one GPU; nothing here changes the card's settings."""
+
+    def __init__(self, card: _Card) -> None:
+        self._card = card
+        memory = _if_there(lambda: card.driver.nvmlDeviceGetMemoryInfo(card.handle))
+        self.facts = CardFacts(
+            device_uuid=_text(card.driver.nvmlDeviceGetUUID(card.handle)),
+            memory_bytes=0 if memory is None else memory.total,
+        )
+
+    def read(self) -> SensorSample:
+        driver, handle = self._card.driver, self._card.handle
+        sensor = pynvml.NVML_TEMPERATURE_GPU
+        memory = _if_there(lambda: driver.nvmlDeviceGetMemoryInfo(handle))
+        rates = _if_there(lambda: driver.nvmlDeviceGetUtilizationRates(handle))
+        reasons = _if_there(lambda: driver.nvmlDeviceGetCurrentClocksEventReasons(handle)) or 0
+        return SensorSample(
+            temperature_celsius=_if_there(lambda: driver.nvmlDeviceGetTemperature(handle, sensor)),
+            power_watts=_if_there(lambda: _watts_of(self._card)),
+            memory_used_bytes=None if memory is None else memory.used,
+            utilization=None if rates is None else rates.gpu / 100,
+            throttle_reasons=tuple(
+                name for bit, name in _THROTTLE_REASONS.items() if reasons & bit
+            ),
+        )
+
+
+def open_sensors(driver: Driver = REAL_DRIVER) -> list[GpuSensors]:
+    """Return the sensors of each GPU of this host, in the driver's order; none without a driver.
+
+    Raises:
+        CounterUnavailableError: There is a driver and it does not answer now.
+    """
+    try:
+        return [NvmlSensors(card) for card in _cards(driver)]
+    except pynvml.NVMLError as error:
+        if _meaning(error) is CounterUnsupportedError:
+            return []
+        raise _told(error) from error
+
+
 def open_counters(driver: Driver = REAL_DRIVER) -> list[EnergyCounter]:
     """Return a counter for each GPU of this host, in the driver's order; none without a driver.
 
@@ -86,20 +160,38 @@ def open_counters(driver: Driver = REAL_DRIVER) -> list[EnergyCounter]:
         CounterUnavailableError: There is a driver and it does not answer now.
     """
     try:
-        driver.nvmlInit()
-        handles = [
-            driver.nvmlDeviceGetHandleByIndex(index) for index in range(driver.nvmlDeviceGetCount())
-        ]
-        return [_counter_of(driver, handle) for handle in handles]
+        return [_counter_of(card) for card in _cards(driver)]
     except pynvml.NVMLError as error:
         if _meaning(error) is CounterUnsupportedError:
             return []
         raise _told(error) from error
 
 
-def _counter_of(driver: Driver, handle: object) -> EnergyCounter:
-    name = driver.nvmlDeviceGetName(handle)
-    card = _Card(driver, handle, name.decode() if isinstance(name, bytes) else name)
+def _cards(driver: Driver) -> list[_Card]:
+    driver.nvmlInit()
+    handles = [
+        driver.nvmlDeviceGetHandleByIndex(index) for index in range(driver.nvmlDeviceGetCount())
+    ]
+    return [_Card(driver, handle, _text(driver.nvmlDeviceGetName(handle))) for handle in handles]
+
+
+def _text(answer: str | bytes) -> str:
+    return answer.decode() if isinstance(answer, bytes) else answer
+
+
+def _if_there(ask: Callable[[], Answer]) -> Answer | None:
+    """Return the driver's answer, None from a card that has no such thing."""
+    try:
+        return ask()
+    except CounterUnsupportedError:
+        return None
+    except pynvml.NVMLError as error:
+        if _meaning(error) is CounterUnsupportedError:
+            return None
+        raise _told(error) from error
+
+
+def _counter_of(card: _Card) -> EnergyCounter:
     is_split = _is_split(card)
     try:
         _energy_of(card)

@@ -7,30 +7,20 @@ import asyncio
 import os
 import signal
 import sys
-import time
 
 import structlog
 from pydantic import ValidationError
 
 from database.duty_lock import try_lock_duty
-from database.pool import UNREACHABLE_ERRORS, Connection, open_pool
+from database.pool import UNREACHABLE_ERRORS, open_pool
 from database.secrets_directory import secrets_directory
 from services.fleet.allocation import Allocation
 from services.fleet.backlog import BacklogEstimate
 from services.fleet.brokers import Brokers
 from services.fleet.cold_starts import ColdStarts
 from services.fleet.fleet import Fleet
-from services.fleet.fleet_store import (
-    WorkerRow,
-    clear_drain_wish,
-    insert_handover,
-    read_cold_starts,
-    read_now,
-    read_situation,
-    read_speeds,
-    write_workers,
-)
 from services.fleet.settings import Settings
+from services.fleet.watch import Watch, sleep
 from services.fleet.workers import WorkerModel, Workers
 from services.jobs.errors import CatalogueError
 from services.jobs.model_catalogue import RANDOM_CHECKPOINT, load_catalogue
@@ -41,8 +31,6 @@ from tenants.run_directory import RunDirectory
 log = structlog.get_logger()
 
 _RECONNECT_SECONDS = 1.0
-# How fast pictures are drawn changes with the kind of pictures, which changes slowly.
-_MEASURE_SECONDS = 20.0
 
 
 def main() -> None:
@@ -129,47 +117,14 @@ async def _work_until_lost(settings: Settings, fleet: Fleet, stop: asyncio.Event
             pool.connection() as connection,
         ):
             while not stop.is_set() and not await try_lock_duty(connection, "fleet"):
-                await _sleep(settings.tick_seconds, stop)
+                await sleep(settings.tick_seconds, stop)
             if not stop.is_set():
                 fleet.adopt()
-                await _look_again_and_again(settings, fleet, connection, stop)
+                watch = Watch(settings, fleet, connection)
+                await watch.run(stop)
     except UNREACHABLE_ERRORS as error:
         log.warning("database_lost", reason=str(error))
-        await _sleep(_RECONNECT_SECONDS, stop)
-
-
-async def _look_again_and_again(
-    settings: Settings, fleet: Fleet, connection: Connection, stop: asyncio.Event
-) -> None:
-    shown: list[WorkerRow] | None = None
-    fleet.remember(await read_cold_starts(connection))
-    ended_since = await read_now(connection)
-    measure_due = 0.0
-    while not stop.is_set():
-        if time.monotonic() >= measure_due:
-            fleet.measure(await read_speeds(connection))
-            measure_due = time.monotonic() + _MEASURE_SECONDS
-        situation = await read_situation(
-            connection, silence_seconds=settings.silence_seconds, ended_since=ended_since
-        )
-        ended_since = max([ended_since, *(ended.last_end_time for ended in situation.ended)])
-        workers = fleet.look(situation, gpu_ids=settings.devices)
-        for wish in situation.wishes:
-            if wish.drain_wish_time is not None:
-                await clear_drain_wish(connection, wish)
-        for handover in fleet.take_handovers():
-            await insert_handover(connection, handover)
-        if workers != shown:
-            await write_workers(connection, workers)
-            shown = workers
-        await _sleep(settings.tick_seconds, stop)
-
-
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
+        await sleep(_RECONNECT_SECONDS, stop)
 
 
 if __name__ == "__main__":

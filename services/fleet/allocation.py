@@ -62,8 +62,13 @@ class Allocation:
         demands: Sequence[Demand],
         occupants: Mapping[str, Occupant],
         now: float,
+        shared_gpu_ids: frozenset[str] = frozenset(),
     ) -> Placement:
-        """Book what happened since the last decision and make the next."""
+        """Book what happened since the last decision and make the next.
+
+        Shared devices are parts of one processor: a second one makes no tenant faster.
+        """
+        is_shared = not shared_gpu_ids.isdisjoint(gpu_ids)
         self._book(demands, occupants, now)
         weighed = [self._weighed(demand, now) for demand in demands]
         self.restrained_tenants = tuple(
@@ -75,7 +80,7 @@ class Allocation:
             gpu_ids=gpu_ids,
             demands=[one for one in weighed if one.tenant_id not in self.restrained_tenants],
             current=[self._holding(post, occupants, now) for post in self._posts],
-            devices_per_tenant_max=self.rules.devices_per_tenant_max,
+            devices_per_tenant_max=1 if is_shared else self.rules.devices_per_tenant_max,
             seconds_worth_another=self._dwell_seconds(demands),
         )
         self._note_burnt(placement, now)

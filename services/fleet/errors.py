@@ -11,3 +11,7 @@ class NoBrokerProgramError(FleetError):
 
 class BrokerStartError(FleetError):
     """A broker did not come up; the words hold the end of its log."""
+
+
+class MeterUnavailableError(FleetError):
+    """The host's meter does not answer."""

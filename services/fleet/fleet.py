@@ -11,6 +11,7 @@ from services.fleet.allocation import Allocation
 from services.fleet.backlog import BacklogEstimate
 from services.fleet.brokers import Brokers
 from services.fleet.fleet_store import Handover, Situation, TenantRow, WorkerRow
+from services.fleet.inventory import Gpu, GpuKind
 from services.fleet.placement import Demand, Placement
 from services.fleet.workers import WorkerModel, Workers
 from tenants.run_directory import RunDirectory
@@ -59,7 +60,7 @@ class Fleet:
         """Take over how fast each model draws."""
         self._backlog.speeds = speeds
 
-    def look(self, situation: Situation, *, gpu_ids: Sequence[str]) -> list[WorkerRow]:
+    def look(self, situation: Situation, *, gpus: Sequence[Gpu]) -> list[WorkerRow]:
         """Start, restart, move and end what the situation asks for; return the workers there are.
 
         A device changes hands over several looks: its worker drains first.
@@ -68,7 +69,8 @@ class Fleet:
         self._workers.note_ready(situation.sessions)
         self._note_ended(situation, now)
         placement = self._allocation.decide(
-            gpu_ids=_gpus_in_service(gpu_ids, situation),
+            gpu_ids=_gpus_in_service(gpus, situation),
+            shared_gpu_ids=frozenset(_processor_ids(gpus)),
             demands=self._demands(situation),
             occupants=self._workers.occupants(),
             now=now,
@@ -78,7 +80,11 @@ class Fleet:
         for wish in situation.wishes:
             if wish.drain_wish_time is not None:
                 self._workers.drain(wish.gpu_id)
-        self._workers.keep(placement.posts, threads=self._threads(len(placement.posts)))
+        self._workers.keep(
+            placement.posts,
+            threads=self._threads(len(placement.posts)),
+            device_uuids={gpu.gpu_id: gpu.device_uuid for gpu in gpus},
+        )
         if _recorder_serves(self._run):
             self._workers.replace_silent(situation.sessions)
         return self._workers.rows(situation.sessions)
@@ -150,9 +156,13 @@ class Fleet:
         self._told[event] = tenant_ids
 
 
-def _gpus_in_service(gpu_ids: Sequence[str], situation: Situation) -> list[str]:
+def _gpus_in_service(gpus: Sequence[Gpu], situation: Situation) -> list[str]:
     kept_empty = {wish.gpu_id for wish in situation.wishes if wish.keep_empty}
-    return [gpu_id for gpu_id in gpu_ids if gpu_id not in kept_empty]
+    return [gpu.gpu_id for gpu in gpus if gpu.can_draw and gpu.gpu_id not in kept_empty]
+
+
+def _processor_ids(gpus: Sequence[Gpu]) -> list[str]:
+    return [gpu.gpu_id for gpu in gpus if gpu.kind is GpuKind.PROCESSOR]
 
 
 def _allowed_models(tenant: TenantRow, models: Sequence[str]) -> tuple[str, ...]:

@@ -6,9 +6,15 @@ the limit next to nothing is drawn. Readings are smoothed and the share moves sl
 neither a noisy sensor nor a fan makes the pace swing.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import exp
 from typing import Final
+
+from services.fleet.inventory import Gpu, GpuKind
+
+# In place of a GPU's id: the policy of all that have none of their own.
+ALL_GPUS: Final = "-"
 
 # Below the limit by so much it begins: a card that gains 50 °C at full load settles within it.
 BAND_CELSIUS: Final = 10.0
@@ -27,6 +33,10 @@ class PowerPolicy:
     temperature_celsius_max: float
     # The load it may bear for long.
     duty_cycle_max: float
+
+
+# A processor is cooled by its own system.
+_UNBOUND: Final = PowerPolicy(temperature_celsius_max=95.0, duty_cycle_max=1.0)
 
 
 class HeatControl:
@@ -69,6 +79,31 @@ class HeatControl:
             return
         kept = exp(-passed_seconds / _SMOOTHING_SECONDS)
         self._smoothed_celsius = kept * self._smoothed_celsius + (1 - kept) * celsius
+
+
+class Heat:
+    """The pace of every GPU of a host."""
+
+    def __init__(self, policy: PowerPolicy) -> None:
+        self._policy = policy
+        self._controls: dict[str, HeatControl] = {}
+
+    def duty_cycles(
+        self, gpus: Iterable[Gpu], policies: Mapping[str, PowerPolicy], *, now: float
+    ) -> dict[str, float]:
+        """Return the pace of each GPU under its own policy, else under that of all of them."""
+        return {
+            gpu.gpu_id: self._controls.setdefault(gpu.gpu_id, HeatControl()).duty_cycle(
+                policies.get(gpu.gpu_id) or policies.get(ALL_GPUS) or self._usual_policy(gpu),
+                temperature_celsius=gpu.sample.temperature_celsius if gpu.sample else None,
+                now=now,
+            )
+            for gpu in gpus
+        }
+
+    def _usual_policy(self, gpu: Gpu) -> PowerPolicy:
+        """Without a word of the operator's: the settings for cards, nothing for the processor."""
+        return self._policy if gpu.kind is GpuKind.NVIDIA else _UNBOUND
 
 
 def _share_at(policy: PowerPolicy, celsius: float | None) -> float:

@@ -7,6 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.fleet.allocation import AllocationRules
+from services.fleet.heat import PowerPolicy
 
 
 class Settings(BaseSettings):
@@ -23,17 +24,26 @@ class Settings(BaseSettings):
         default=None, description="the folder that the source random-checkpoint stands for"
     )
     launcher: Literal["process"] = "process"
-    cpu_device_count: PositiveInt = Field(
-        default=8, description="workers that may share this machine's processor: cpu-0, cpu-1, …"
+    cpu_device_count: PositiveInt | None = Field(
+        default=None,
+        description="workers that may share this machine's processor, cpu-0, cpu-1, …; "
+        "unset: the devices that the meter finds",
     )
     gpu_ids: tuple[str, ...] = Field(
-        default=(), description="NVIDIA devices, as gpu-0; with any, the processor draws nothing"
+        default=(),
+        description="only these of the devices that the meter finds, such as gpu-0, gpu-2",
+    )
+    temperature_celsius_max: float = Field(
+        default=80.0, ge=40.0, le=95.0, description="of a GPU without a power policy"
+    )
+    duty_cycle_max: float = Field(
+        default=0.9, ge=0.1, le=1.0, description="sustained load of a GPU without a power policy"
     )
     threads_per_worker: PositiveInt | None = Field(
         default=None, description="unset: the cores divided by the workers"
     )
-    devices_per_tenant_max: PositiveInt | None = Field(
-        default=None, description="unset: 1 on the processor, which all share; no limit on GPUs"
+    devices_per_tenant_max: PositiveInt = Field(
+        default=1_000, description="GPUs; on the processor, which all share, a tenant has 1"
     )
     dwell_seconds_min: PositiveFloat = Field(
         default=60.0, description="a tenant with work keeps its device at least so long"
@@ -64,10 +74,21 @@ class Settings(BaseSettings):
             dwell_seconds_min=self.dwell_seconds_min,
             dwell_per_cold_start=self.dwell_per_cold_start,
             idle_seconds=self.idle_seconds,
-            devices_per_tenant_max=self.devices_per_tenant_max or (1_000 if self.gpu_ids else 1),
+            devices_per_tenant_max=self.devices_per_tenant_max,
             burnt_seconds_max=self.burnt_seconds_max,
         )
 
     @property
-    def devices(self) -> tuple[str, ...]:
-        return self.gpu_ids or tuple(f"cpu-{number}" for number in range(self.cpu_device_count))
+    def configured_ids(self) -> tuple[str, ...]:
+        """Devices by the operator's word; none: those that the meter finds."""
+        return self.gpu_ids or tuple(
+            f"cpu-{number}" for number in range(self.cpu_device_count or 0)
+        )
+
+    @property
+    def power_policy(self) -> PowerPolicy:
+        """Of a GPU for which the operator has set none."""
+        return PowerPolicy(
+            temperature_celsius_max=self.temperature_celsius_max,
+            duty_cycle_max=self.duty_cycle_max,
+        )

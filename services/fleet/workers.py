@@ -99,7 +99,13 @@ class Workers:
                 )
         return [worker.post for worker in self._workers.values()]
 
-    def keep(self, posts: Sequence[Post], *, threads: int) -> None:
+    def keep(
+        self,
+        posts: Sequence[Post],
+        *,
+        threads: int,
+        device_uuids: Mapping[str, str],
+    ) -> None:
         """Bring what runs closer to these posts; a device changes hands once its worker ended."""
         wanted = {post.gpu_id: post for post in posts}
         now = time.monotonic()
@@ -108,7 +114,8 @@ class Workers:
         for post in posts:
             worker = self._workers.setdefault(post.gpu_id, _Worker(post=post))
             if worker.post == post and worker.child is None and worker.restarts.may_start(now):
-                self._start(worker, threads=threads, now=now)
+                device_uuid = device_uuids.get(post.gpu_id, "")
+                self._start(worker, threads=threads, device_uuid=device_uuid, now=now)
 
     def note_ready(self, sessions: Collection[SessionRow]) -> None:
         """See who has become ready to draw, and how long it took."""
@@ -231,7 +238,7 @@ class Workers:
         send(worker.child, signal.SIGTERM)
         log.info("worker_draining", tenant=worker.post.tenant_id, gpu=worker.post.gpu_id)
 
-    def _start(self, worker: _Worker, *, threads: int, now: float) -> None:
+    def _start(self, worker: _Worker, *, threads: int, device_uuid: str, now: float) -> None:
         post, model = worker.post, self._models[worker.post.model]
         directory = self._run.gpu_directory(post.tenant_id, post.gpu_id)
         directory.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -239,6 +246,7 @@ class Workers:
             WorkerOrder(
                 tenant_id=post.tenant_id,
                 gpu_id=post.gpu_id,
+                device_uuid=device_uuid,
                 model_name=post.model,
                 model_path=model.path,
                 tenant_directory=self._run.tenant_directory(post.tenant_id),

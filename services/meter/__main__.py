@@ -14,6 +14,7 @@ from metering.energy import Reading
 from metering.errors import CounterError
 from services.log import configure_log
 from services.meter.counter_reader import CounterReader
+from services.meter.device_service import DeviceService, DeviceSocket
 from services.meter.devices import find_devices
 from services.meter.doors import Doors
 from services.meter.metered_gpu import MeteredGpu
@@ -51,7 +52,11 @@ async def _run(settings: Settings) -> None:
     inner_directory.mkdir(mode=0o700, exist_ok=True)
     devices = find_devices(settings)
     reader = CounterReader()
-    async with RecorderClient(run_directory.recorder_meter_socket) as recorder:
+    run_directory.meter_socket.unlink(missing_ok=True)
+    async with (
+        RecorderClient(run_directory.recorder_meter_socket) as recorder,
+        DeviceSocket(DeviceService(devices), run_directory.meter_socket),
+    ):
         gpus = {gpu_id: MeteredGpu(device, recorder) for gpu_id, device in devices.items()}
         doors = Doors(run_directory, gpus, inner_directory)
         reader.start()

@@ -11,6 +11,7 @@ from metering import nvml
 from metering.cpu_energy import AttachedProcesses, EstimatedCounter
 from metering.energy_counter import EnergyCounter
 from metering.errors import CounterError
+from metering.gpu_sensors import GpuSensors
 from metering.power import PowerModel
 from metering.rapl import open_rapl
 from metering.refresh_tracker import measure_period_nanos
@@ -42,6 +43,8 @@ class Device:
     timing_nanos: float
     # Its timeline begins with the meter's start, else when its first directory appears.
     is_always_there: bool
+    # None for a processor.
+    sensors: GpuSensors | None = None
 
 
 def find_devices(settings: Settings) -> Mapping[GpuId, Device]:
@@ -52,18 +55,21 @@ def find_devices(settings: Settings) -> Mapping[GpuId, Device]:
     """
     counters = nvml.open_counters() if settings.use_gpus else []
     if counters:
+        # Both lists are in the driver's order, which is that of the bus.
         return {
             device.gpu_id: device
             for device in (
-                _gpu(GpuId(f"gpu-{index}"), counter, settings)
-                for index, counter in enumerate(counters)
+                _gpu(GpuId(f"gpu-{index}"), counter, sensors, settings)
+                for index, (counter, sensors) in enumerate(
+                    zip(counters, nvml.open_sensors(), strict=True)
+                )
             )
         }
     ids = [GpuId(f"cpu-{index}") for index in range(settings.cpu_device_count)]
     return {gpu_id: _processor(gpu_id, settings) for gpu_id in ids}
 
 
-def _gpu(gpu_id: GpuId, counter: EnergyCounter, settings: Settings) -> Device:
+def _gpu(gpu_id: GpuId, counter: EnergyCounter, sensors: GpuSensors, settings: Settings) -> Device:
     refresh_nanos = _refresh_nanos(counter)
     return Device(
         gpu_id=gpu_id,
@@ -79,6 +85,7 @@ def _gpu(gpu_id: GpuId, counter: EnergyCounter, settings: Settings) -> Device:
         refresh_nanos=refresh_nanos,
         timing_nanos=refresh_nanos / sqrt(12),
         is_always_there=True,
+        sensors=sensors,
     )
 
 

@@ -84,7 +84,7 @@ def truth_message(truth: SessionTruth) -> recorder_pb2.AttendResponse:
         alone_images_waiting=truth.alone_images_waiting,
         alone_image_overdue=truth.alone_image_overdue,
         drain=truth.drain,
-        duty_cycle=1.0,
+        duty_cycle=truth.duty_cycle,
         lease_expire_time=_timestamp(truth.lease_expire_time),
     )
 

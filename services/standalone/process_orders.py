@@ -102,14 +102,19 @@ def _meter(installation: Installation) -> dict[str, str]:
     return {
         "ATELIER_METER_RUN_DIRECTORY": str(installation.run.path),
         "ATELIER_METER_CPU_DEVICE_COUNT": str(installation.settings.cpu_device_count),
-        # In this version the fleet places workers on the processor only.
-        "ATELIER_METER_USE_GPUS": "false",
+        "ATELIER_METER_USE_GPUS": str(installation.settings.use_gpus),
     }
 
 
 def _fleet(installation: Installation) -> dict[str, str]:
     settings = installation.settings
-    threads = settings.threads_per_worker
+    optional = {
+        "ATELIER_FLEET_THREADS_PER_WORKER": settings.threads_per_worker,
+        "ATELIER_FLEET_DWELL_SECONDS_MIN": settings.dwell_seconds_min,
+        "ATELIER_FLEET_DWELL_PER_COLD_START": settings.dwell_per_cold_start,
+        # With GPUs the meter says which there are.
+        "ATELIER_FLEET_CPU_DEVICE_COUNT": None if settings.use_gpus else settings.cpu_device_count,
+    }
     return {
         "ATELIER_FLEET_DATABASE_URL": installation.database_urls["atelier_fleet"],
         "ATELIER_FLEET_RUN_DIRECTORY": str(installation.run.path),
@@ -117,10 +122,9 @@ def _fleet(installation: Installation) -> dict[str, str]:
         "ATELIER_FLEET_LOG_DIRECTORY": str(installation.data.logs),
         "ATELIER_FLEET_MODEL_CATALOGUE_PATH": str(settings.model_catalogue_path),
         "ATELIER_FLEET_RANDOM_CHECKPOINT_PATH": str(installation.data.random_checkpoint),
-        "ATELIER_FLEET_CPU_DEVICE_COUNT": str(settings.cpu_device_count),
         "ATELIER_FLEET_DRAIN_SECONDS": str(settings.drain_seconds),
         "ATELIER_FLEET_END_CHILDREN_AT_EXIT": "true",
-        **({} if threads is None else {"ATELIER_FLEET_THREADS_PER_WORKER": str(threads)}),
+        **{name: str(value) for name, value in optional.items() if value is not None},
     }
 
 

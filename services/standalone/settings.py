@@ -20,7 +20,14 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, validation_alias="ATELIER_DATABASE_URL")
     model_catalogue_path: Path = REPOSITORY / "deploy" / "models.toml"
     cpu_device_count: PositiveInt = Field(default=8, description="workers that may share this CPU")
+    use_gpus: bool = Field(
+        default=False,
+        description="draw on this machine's NVIDIA cards; needs a PyTorch built for CUDA",
+    )
     threads_per_worker: PositiveInt | None = None
+    # A tenant with work keeps its device at least this long while others wait.
+    dwell_seconds_min: PositiveFloat | None = None
+    dwell_per_cold_start: PositiveFloat | None = None
     # What is being drawn at Ctrl-C gets this long; the rest is drawn after the next start.
     drain_seconds: PositiveFloat = 10.0
     # From the first process to an answer of the gateway.

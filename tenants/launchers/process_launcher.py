@@ -33,13 +33,14 @@ class ProcessLauncher:
     def start(self, order: WorkerOrder) -> ChildProcess:
         return start_child(
             [sys.executable, "-m", "services.worker"],
-            environment=_environment(order),
+            environment=worker_environment(order),
             log_path=order.log_path,
             death_signal=None,
         )
 
 
-def _environment(order: WorkerOrder) -> dict[str, str]:
+def worker_environment(order: WorkerOrder) -> dict[str, str]:
+    """Return all that a worker's process has in its environment."""
     return {
         **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         **order.mark,
@@ -53,4 +54,8 @@ def _environment(order: WorkerOrder) -> dict[str, str]:
         "ATELIER_WORKER_INTERACTIVE_SLOTS": str(order.interactive_slots),
         "ATELIER_WORKER_THREADS": str(order.threads),
         "ATELIER_WORKER_DRAIN_SECONDS": str(order.drain_seconds),
+        # By the driver's name and not by a number: CUDA counts the fastest first, NVML by the bus.
+        # Without the card it was given a worker fails loudly and does not draw unmetered elsewhere.
+        "CUDA_VISIBLE_DEVICES": order.device_uuid,
+        "ATELIER_WORKER_DEVICE": "cuda" if order.device_uuid else "cpu",
     }

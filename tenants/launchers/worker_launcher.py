@@ -14,6 +14,8 @@ class WorkerOrder:
 
     tenant_id: str
     gpu_id: str
+    # The driver's name of the card, such as "GPU-5a…"; empty: the worker draws on the processor.
+    device_uuid: str
     model_name: str
     model_path: str
     # Holds the tenant's sockets; all that the worker is given besides its model and its device.

@@ -9,6 +9,7 @@ Tenant and GPU of a stream are the directory of the socket it arrives through.
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -57,6 +58,30 @@ MARK_KIND_LOAD: MarkKind.ValueType  # 4
 MARK_KIND_WARM_UP: MarkKind.ValueType  # 5
 """The model was warmed up or compiled."""
 Global___MarkKind: _TypeAlias = MarkKind  # noqa: Y015
+
+class _DeviceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeviceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEVICE_KIND_UNSPECIFIED: _DeviceKind.ValueType  # 0
+    """Never sent."""
+    DEVICE_KIND_NVIDIA: _DeviceKind.ValueType  # 1
+    """A card of NVIDIA's."""
+    DEVICE_KIND_PROCESSOR: _DeviceKind.ValueType  # 2
+    """A share of the host's processor."""
+
+class DeviceKind(_DeviceKind, metaclass=_DeviceKindEnumTypeWrapper):
+    """What kind of device it is."""
+
+DEVICE_KIND_UNSPECIFIED: DeviceKind.ValueType  # 0
+"""Never sent."""
+DEVICE_KIND_NVIDIA: DeviceKind.ValueType  # 1
+"""A card of NVIDIA's."""
+DEVICE_KIND_PROCESSOR: DeviceKind.ValueType  # 2
+"""A share of the host's processor."""
+Global___DeviceKind: _TypeAlias = DeviceKind  # noqa: Y015
 
 @_typing.final
 class Work(_message.Message):
@@ -181,3 +206,149 @@ class MarkResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MarkResponse: _TypeAlias = MarkResponse  # noqa: Y015
+
+@_typing.final
+class DeviceSample(_message.Message):
+    """What a device's sensors said; a sensor that the device lacks is unset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: _builtins.int
+    POWER_WATTS_FIELD_NUMBER: _builtins.int
+    MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
+    UTILIZATION_FIELD_NUMBER: _builtins.int
+    THROTTLE_REASONS_FIELD_NUMBER: _builtins.int
+    SAMPLE_TIME_FIELD_NUMBER: _builtins.int
+    temperature_celsius: _builtins.float
+    """Of the chip."""
+    power_watts: _builtins.float
+    """Of the whole card."""
+    memory_used_bytes: _builtins.int
+    """Taken by whatever runs there."""
+    utilization: _builtins.float
+    """Share of the driver's last sample period in which a kernel ran, 0 to 1."""
+    @_builtins.property
+    def throttle_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why the card runs slower than it could, in the driver's words, such as SW_THERMAL_SLOWDOWN."""
+
+    @_builtins.property
+    def sample_time(self) -> _timestamp_pb2.Timestamp:
+        """Wall clock of the reading."""
+
+    def __init__(
+        self,
+        *,
+        temperature_celsius: _builtins.float | None = ...,
+        power_watts: _builtins.float | None = ...,
+        memory_used_bytes: _builtins.int | None = ...,
+        utilization: _builtins.float | None = ...,
+        throttle_reasons: _abc.Iterable[_builtins.str] | None = ...,
+        sample_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_used_bytes", b"_memory_used_bytes", "_power_watts", b"_power_watts", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "memory_used_bytes", b"memory_used_bytes", "power_watts", b"power_watts", "sample_time", b"sample_time", "temperature_celsius", b"temperature_celsius", "utilization", b"utilization"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_used_bytes", b"_memory_used_bytes", "_power_watts", b"_power_watts", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "memory_used_bytes", b"memory_used_bytes", "power_watts", b"power_watts", "sample_time", b"sample_time", "temperature_celsius", b"temperature_celsius", "throttle_reasons", b"throttle_reasons", "utilization", b"utilization"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_used_bytes: _TypeAlias = _typing.Literal["memory_used_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_used_bytes: _TypeAlias = _typing.Literal["_memory_used_bytes", b"_memory_used_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__power_watts: _TypeAlias = _typing.Literal["power_watts"]  # noqa: Y015
+    _WhichOneofArgType__power_watts: _TypeAlias = _typing.Literal["_power_watts", b"_power_watts"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_celsius: _TypeAlias = _typing.Literal["temperature_celsius"]  # noqa: Y015
+    _WhichOneofArgType__temperature_celsius: _TypeAlias = _typing.Literal["_temperature_celsius", b"_temperature_celsius"]  # noqa: Y015
+    _WhichOneofReturnType__utilization: _TypeAlias = _typing.Literal["utilization"]  # noqa: Y015
+    _WhichOneofArgType__utilization: _TypeAlias = _typing.Literal["_utilization", b"_utilization"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_used_bytes) -> _WhichOneofReturnType__memory_used_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__power_watts) -> _WhichOneofReturnType__power_watts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_celsius) -> _WhichOneofReturnType__temperature_celsius | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__utilization) -> _WhichOneofReturnType__utilization | None: ...
+
+Global___DeviceSample: _TypeAlias = DeviceSample  # noqa: Y015
+
+@_typing.final
+class Device(_message.Message):
+    """One device of the host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GPU_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DEVICE_UUID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    gpu_id: _builtins.str
+    """As in marks and segments, such as gpu-0."""
+    kind: Global___DeviceKind.ValueType
+    """What it is."""
+    device_uuid: _builtins.str
+    """The driver's unique name of the card, such as GPU-5a…; empty for a processor."""
+    display_name: _builtins.str
+    """For the operator, such as "NVIDIA H200"."""
+    memory_bytes: _builtins.int
+    """Memory of the card; 0 for a processor."""
+    @_builtins.property
+    def sample(self) -> Global___DeviceSample:
+        """Unset when no sensor answered."""
+
+    def __init__(
+        self,
+        *,
+        gpu_id: _builtins.str = ...,
+        kind: Global___DeviceKind.ValueType = ...,
+        device_uuid: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
+        sample: Global___DeviceSample | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sample", b"sample"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_uuid", b"device_uuid", "display_name", b"display_name", "gpu_id", b"gpu_id", "kind", b"kind", "memory_bytes", b"memory_bytes", "sample", b"sample"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Device: _TypeAlias = Device  # noqa: Y015
+
+@_typing.final
+class ListDevicesRequest(_message.Message):
+    """Everything is asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDevicesRequest: _TypeAlias = ListDevicesRequest  # noqa: Y015
+
+@_typing.final
+class ListDevicesResponse(_message.Message):
+    """All devices of the host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
+        """By id."""
+
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[Global___Device] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDevicesResponse: _TypeAlias = ListDevicesResponse  # noqa: Y015

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class MeterServiceStub:
-    """What the meter offers to workers.
+    """What the meter offers to workers (one socket in each directory of a tenant and GPU) and to the
+    host's fleet (one socket; what is not offered on a socket answers UNIMPLEMENTED).
     """
 
     def __init__(self, channel):
@@ -40,15 +41,28 @@ class MeterServiceStub:
                 request_serializer=services_dot_internal_dot_v1_dot_meter__pb2.MarkRequest.SerializeToString,
                 response_deserializer=services_dot_internal_dot_v1_dot_meter__pb2.MarkResponse.FromString,
                 _registered_method=True)
+        self.ListDevices = channel.unary_unary(
+                '/services.internal.v1.MeterService/ListDevices',
+                request_serializer=services_dot_internal_dot_v1_dot_meter__pb2.ListDevicesRequest.SerializeToString,
+                response_deserializer=services_dot_internal_dot_v1_dot_meter__pb2.ListDevicesResponse.FromString,
+                _registered_method=True)
 
 
 class MeterServiceServicer:
-    """What the meter offers to workers.
+    """What the meter offers to workers (one socket in each directory of a tenant and GPU) and to the
+    host's fleet (one socket; what is not offered on a socket answers UNIMPLEMENTED).
     """
 
     def Mark(self, request_iterator, context):
         """One stream for a worker's life. A worker silent for two seconds loses its time to its tenant's
         overhead; marks that come later for that time are refused and counted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDevices(self, request, context):
+        """The devices of the host and what their sensors say now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -62,6 +76,11 @@ def add_MeterServiceServicer_to_server(servicer, server):
                     request_deserializer=services_dot_internal_dot_v1_dot_meter__pb2.MarkRequest.FromString,
                     response_serializer=services_dot_internal_dot_v1_dot_meter__pb2.MarkResponse.SerializeToString,
             ),
+            'ListDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDevices,
+                    request_deserializer=services_dot_internal_dot_v1_dot_meter__pb2.ListDevicesRequest.FromString,
+                    response_serializer=services_dot_internal_dot_v1_dot_meter__pb2.ListDevicesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'services.internal.v1.MeterService', rpc_method_handlers)
@@ -71,7 +90,8 @@ def add_MeterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MeterService:
-    """What the meter offers to workers.
+    """What the meter offers to workers (one socket in each directory of a tenant and GPU) and to the
+    host's fleet (one socket; what is not offered on a socket answers UNIMPLEMENTED).
     """
 
     @staticmethod
@@ -91,6 +111,33 @@ class MeterService:
             '/services.internal.v1.MeterService/Mark',
             services_dot_internal_dot_v1_dot_meter__pb2.MarkRequest.SerializeToString,
             services_dot_internal_dot_v1_dot_meter__pb2.MarkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/services.internal.v1.MeterService/ListDevices',
+            services_dot_internal_dot_v1_dot_meter__pb2.ListDevicesRequest.SerializeToString,
+            services_dot_internal_dot_v1_dot_meter__pb2.ListDevicesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,7 +30,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MeterServiceStub:
-    """What the meter offers to workers."""
+    """What the meter offers to workers (one socket in each directory of a tenant and GPU) and to the
+    host's fleet (one socket; what is not offered on a socket answers UNIMPLEMENTED).
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,19 +42,27 @@ class MeterServiceStub:
     """One stream for a worker's life. A worker silent for two seconds loses its time to its tenant's
     overhead; marks that come later for that time are refused and counted.
     """
+    ListDevices: _grpc.UnaryUnaryMultiCallable[_meter_pb2.ListDevicesRequest, _meter_pb2.ListDevicesResponse]
+    """The devices of the host and what their sensors say now."""
 
 @_typing.type_check_only
 class MeterServiceAsyncStub(MeterServiceStub):
-    """What the meter offers to workers."""
+    """What the meter offers to workers (one socket in each directory of a tenant and GPU) and to the
+    host's fleet (one socket; what is not offered on a socket answers UNIMPLEMENTED).
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Mark: _aio.StreamUnaryMultiCallable[_meter_pb2.MarkRequest, _meter_pb2.MarkResponse]  # type: ignore[assignment]
     """One stream for a worker's life. A worker silent for two seconds loses its time to its tenant's
     overhead; marks that come later for that time are refused and counted.
     """
+    ListDevices: _aio.UnaryUnaryMultiCallable[_meter_pb2.ListDevicesRequest, _meter_pb2.ListDevicesResponse]  # type: ignore[assignment]
+    """The devices of the host and what their sensors say now."""
 
 class MeterServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What the meter offers to workers."""
+    """What the meter offers to workers (one socket in each directory of a tenant and GPU) and to the
+    host's fleet (one socket; what is not offered on a socket answers UNIMPLEMENTED).
+    """
 
     def Mark(
         self,
@@ -62,5 +72,12 @@ class MeterServiceServicer(metaclass=_abc_1.ABCMeta):
         """One stream for a worker's life. A worker silent for two seconds loses its time to its tenant's
         overhead; marks that come later for that time are refused and counted.
         """
+
+    def ListDevices(
+        self,
+        request: _meter_pb2.ListDevicesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_meter_pb2.ListDevicesResponse, _abc.Awaitable[_meter_pb2.ListDevicesResponse]]:
+        """The devices of the host and what their sensors say now."""
 
 def add_MeterServiceServicer_to_server(servicer: MeterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,6 +1,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pynvml  # pyright: ignore[reportMissingTypeStubs]
@@ -10,10 +11,26 @@ from metering import nvml
 from metering.cpu_energy import AttachedProcesses, EstimatedCounter
 from metering.energy_source import EnergySource
 from metering.errors import CounterUnavailableError, CounterUnsupportedError
+from metering.gpu_sensors import CardFacts, SensorSample
 from metering.power_integral import PowerIntegral
 from metering.rapl import open_rapl
 
 SECOND = 1_000_000_000
+
+
+@dataclass
+class Memory:
+    """As the driver tells it."""
+
+    total: int
+    used: int
+
+
+@dataclass
+class Rates:
+    """As the driver tells them."""
+
+    gpu: int
 
 
 class FakeDriver:
@@ -23,6 +40,8 @@ class FakeDriver:
         self.millijoules = 3_172_840_116
         self.milliwatts = 124_310
         self.mig_modes = [pynvml.NVML_DEVICE_MIG_DISABLE, pynvml.NVML_DEVICE_MIG_DISABLE]
+        # Idle.
+        self.reasons = 0x1
         self.failing: dict[str, int] = {}
 
     def nvmlInit(self) -> None:
@@ -48,6 +67,25 @@ class FakeDriver:
     def nvmlDeviceGetMigMode(self, handle: object) -> list[int]:
         self._maybe_fail("mig")
         return self.mig_modes
+
+    def nvmlDeviceGetUUID(self, handle: object) -> str | bytes:
+        return "GPU-5a1c0ffe-0000-4000-8000-000000000001"
+
+    def nvmlDeviceGetMemoryInfo(self, handle: object) -> Memory:
+        self._maybe_fail("memory")
+        return Memory(total=150_754_820_096, used=35_433_480_192)
+
+    def nvmlDeviceGetTemperature(self, handle: object, sensor: int) -> int:
+        self._maybe_fail("temperature")
+        return 43
+
+    def nvmlDeviceGetUtilizationRates(self, handle: object) -> Rates:
+        self._maybe_fail("utilization")
+        return Rates(gpu=87)
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: object) -> int:
+        self._maybe_fail("reasons")
+        return self.reasons
 
     def _maybe_fail(self, what: str) -> None:
         if what in self.failing:
@@ -86,6 +124,50 @@ def test_a_card_without_the_counter_is_served_by_its_power() -> None:
 
     assert counter.facts.source is EnergySource.NVML_POWER
     assert [counter.read(0), counter.read(2 * SECOND)] == [0, 248_620]
+
+
+def test_the_sensors_of_a_card_are_read_with_its_name() -> None:
+    driver = FakeDriver()
+    # SW thermal slowdown, HW slowdown and an idle GPU, by the driver's bits.
+    driver.reasons = 0x20 | 0x8 | 0x1
+
+    (sensors,) = nvml.open_sensors(driver)
+
+    assert sensors.facts == CardFacts(
+        device_uuid="GPU-5a1c0ffe-0000-4000-8000-000000000001", memory_bytes=150_754_820_096
+    )
+    assert sensors.read() == SensorSample(
+        temperature_celsius=43,
+        power_watts=124.31,
+        memory_used_bytes=35_433_480_192,
+        utilization=0.87,
+        throttle_reasons=("SW_THERMAL_SLOWDOWN", "HW_SLOWDOWN"),
+    )
+
+
+def test_a_sensor_that_a_card_lacks_is_told_as_none() -> None:
+    driver = FakeDriver()
+    for what in ("temperature", "power", "memory", "utilization", "reasons"):
+        driver.failing[what] = pynvml.NVML_ERROR_NOT_SUPPORTED
+
+    (sensors,) = nvml.open_sensors(driver)
+
+    assert sensors.read() == SensorSample(
+        temperature_celsius=None,
+        power_watts=None,
+        memory_used_bytes=None,
+        utilization=None,
+        throttle_reasons=(),
+    )
+
+
+def test_sensors_of_a_driver_that_does_not_answer_raise() -> None:
+    driver = FakeDriver()
+    (sensors,) = nvml.open_sensors(driver)
+    driver.failing["temperature"] = pynvml.NVML_ERROR_GPU_IS_LOST
+
+    with pytest.raises(CounterUnavailableError):
+        sensors.read()
 
 
 def test_a_card_split_by_mig_is_told_as_estimated() -> None:

@@ -28,13 +28,14 @@ from services.fleet.fleet_store import (
     WorkerRow,
     WorkerState,
 )
+from services.fleet.inventory import Gpu, GpuKind, Inventory
 from services.fleet.workers import WorkerModel, Workers
 from tenants.launchers.child_process import ChildProcess, start_child
 from tenants.launchers.worker_launcher import WorkerOrder
 from tenants.run_directory import RunDirectory
 
 MODELS = {"mini": WorkerModel(path="/mini", batch_slots=4, interactive_slots=1)}
-RULES = AllocationRules(dwell_seconds_min=0.3, dwell_per_cold_start=0.01)
+RULES = AllocationRules(dwell_seconds_min=0.3, dwell_per_cold_start=0.01, devices_per_tenant_max=8)
 MORNING = datetime(2026, 1, 1, 8, tzinfo=UTC)
 OBEDIENT = "import time; time.sleep(600)"
 STUCK = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -92,18 +93,18 @@ class Host:
         )
         fleet.adopt()
         self.fleets.append(fleet)
-        return Looking(fleet, [f"cpu-{number}" for number in range(devices)])
+        return Looking(fleet, Inventory(configured_ids=[f"cpu-{n}" for n in range(devices)]))
 
 
 class Looking:
     """A fleet on a host with some devices."""
 
-    def __init__(self, fleet: Fleet, gpu_ids: list[str]) -> None:
+    def __init__(self, fleet: Fleet, inventory: Inventory) -> None:
         self.fleet = fleet
-        self.gpu_ids = gpu_ids
+        self.inventory = inventory
 
     def look(self, situation: Situation) -> list[WorkerRow]:
-        return self.fleet.look(situation, gpu_ids=self.gpu_ids)
+        return self.fleet.look(situation, gpus=self.inventory.gpus)
 
     def end_all(self) -> None:
         self.fleet.end_all()
@@ -348,3 +349,39 @@ def test_a_device_that_is_kept_empty_is_nobodys(host: Host) -> None:
 
     assert eventually(lambda: holders(fleet.look(kept_empty)) == {})
     assert fleet.look(situation("acme"))[0].tenant_id == "acme"
+
+
+def test_a_card_is_given_out_once_its_name_is_known_and_the_worker_is_told_it(host: Host) -> None:
+    fleet = host.fleet()
+    fleet.inventory = Inventory(configured_ids=["gpu-0"])
+
+    before = fleet.look(situation("acme"))
+    fleet.inventory.take([Gpu(gpu_id="gpu-0", kind=GpuKind.NVIDIA, device_uuid="GPU-5a")])
+    after = fleet.look(situation("acme"))
+
+    assert holders(before) == {}
+    assert holders(after) == {"gpu-0": "acme"}
+    assert [order.device_uuid for order in host.launcher.orders] == ["GPU-5a"]
+
+
+def test_a_tenant_with_much_work_gets_several_cards_but_one_share_of_the_processor(
+    host: Host,
+) -> None:
+    fleet = host.fleet()
+    cards = [
+        Gpu(gpu_id=f"gpu-{number}", kind=GpuKind.NVIDIA, device_uuid=f"GPU-{number}")
+        for number in range(2)
+    ]
+
+    on_processor = fleet.look(situation("acme", backlog={"acme": 900}))
+    fleet.inventory = Inventory(configured_ids=[])
+    fleet.inventory.take(cards)
+    fleet.look(situation("acme", backlog={"acme": 900}))
+
+    assert holders(on_processor) == {"cpu-0": "acme"}
+    assert eventually(
+        lambda: (
+            holders(fleet.look(situation("acme", backlog={"acme": 900})))
+            == {"gpu-0": "acme", "gpu-1": "acme"}
+        )
+    )

@@ -1,0 +1,41 @@
+"""What a card tells of itself besides its energy, whoever reads it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """What does not change about a card."""
+
+    # The driver's unique name, which CUDA_VISIBLE_DEVICES takes, such as "GPU-5a…".
+    device_uuid: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorSample:
+    """What its sensors say now; None where the card has no such sensor."""
+
+    temperature_celsius: float | None
+    power_watts: float | None
+    memory_used_bytes: int | None
+    # Share of the driver's last sample period (up to a second) in which a kernel ran.
+    utilization: float | None
+    # Why it runs slower than it could, such as "SW_THERMAL_SLOWDOWN".
+    throttle_reasons: tuple[str, ...]
+
+
+class GpuSensors(Protocol):
+    """The sensors of one card."""
+
+    @property
+    def facts(self) -> CardFacts: ...
+
+    def read(self) -> SensorSample:
+        """Ask them all; blocks for milliseconds.
+
+        Raises:
+            CounterUnavailableError: The driver does not answer now.
+        """
+        ...
