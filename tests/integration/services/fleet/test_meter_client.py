@@ -60,7 +60,9 @@ def devices(sensors: GpuSensors) -> Mapping[GpuId, Device]:
         return Device(
             gpu_id=GpuId(gpu_id),
             counter=Counter(),
-            power=PowerModel(idle_watts=1.0, load_watts=2.0, joules_per_work_unit=0.1),
+            power=PowerModel(
+                idle_watts=1.0, free_watts=0.5, load_watts=2.0, joules_per_work_unit=0.1
+            ),
             processes=AttachedProcesses(),
             poll_nanos=1,
             refresh_nanos=0,
