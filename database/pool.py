@@ -9,14 +9,14 @@ async with open_pool(settings.database_url, size_max=16) as pool:
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Final, TypeAlias
 
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 Connection: TypeAlias = AsyncConnection[TupleRow]
-Pool: TypeAlias = AsyncConnectionPool[Connection]
 
 # What a caller meets while PostgreSQL is away, restarts, or lends no connection in time. It may try
 # again: nothing was committed, or a request_id tells what was.
@@ -26,10 +26,41 @@ UNREACHABLE_ERRORS: Final = (OperationalError, InterfaceError)
 _START_SECONDS = 30.0
 # A caller that finds every connection taken waits this long, then fails and may be asked to retry.
 _WAIT_SECONDS = 10.0
-# The pool gives up on a broken server after this long and begins again at the next demand.
-_RECONNECT_SECONDS = 30.0
+# While PostgreSQL takes no connections a caller waits only this long: it is refused quickly and
+# told when to come again. Long enough for a server whose sessions were ended to make a new one.
+_OUTAGE_WAIT_SECONDS = 1.5
+# The pool gives up on a broken server after this long and begins again at the next demand. Short,
+# because its pauses double: after a long outage it would be the last to notice that it is over.
+_RECONNECT_SECONDS = 3.0
 
 _SET_TENANT = "SELECT set_config('atelier.tenant_id', %s, true)"
+
+
+class Pool(AsyncConnectionPool[Connection]):
+    """Connections to lend; knows a server that is away from one that is busy."""
+
+    _failures_at_last_loan = 0
+
+    async def getconn(self, timeout: float | None = None) -> Connection:
+        """Lend a connection.
+
+        Raises:
+            PoolTimeout: soon while PostgreSQL takes no connections; after ``timeout``, or the
+                pool's own, while all of them are taken.
+        """
+        patience = self.timeout if timeout is None else timeout
+        first_wait = min(patience, _OUTAGE_WAIT_SECONDS)
+        try:
+            connection = await super().getconn(first_wait)
+        except PoolTimeout:
+            if self._failures() > self._failures_at_last_loan or patience <= first_wait:
+                raise
+            connection = await super().getconn(patience - first_wait)
+        self._failures_at_last_loan = self._failures()
+        return connection
+
+    def _failures(self) -> int:
+        return self.get_stats().get("connections_errors", 0)
 
 
 @asynccontextmanager
@@ -42,7 +73,7 @@ async def open_pool(
     reconnection and no failed call. Connections are in autocommit mode: a statement outside of
     `transaction` stands alone and leaves no transaction open.
     """
-    pool: Pool = AsyncConnectionPool(
+    pool = Pool(
         url,
         connection_class=AsyncConnection[TupleRow],
         kwargs={"autocommit": True, "application_name": application_name or "atelier"},
@@ -55,8 +86,20 @@ async def open_pool(
         name=application_name or None,
     )
     async with pool:
-        await pool.wait(_START_SECONDS)
+        await _wait_for_postgresql(pool)
         yield pool
+
+
+async def _wait_for_postgresql(pool: Pool) -> None:
+    """Ask for a connection again and again: PostgreSQL may be starting as well."""
+    deadline = monotonic() + _START_SECONDS
+    while True:
+        try:
+            async with pool.connection():
+                return
+        except PoolTimeout:
+            if monotonic() >= deadline:
+                raise
 
 
 @asynccontextmanager

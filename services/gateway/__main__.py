@@ -12,13 +12,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import grpc.aio
 import structlog
 from grpc_health.v1 import health
-from obstore.store import LocalStore, ObjectStore, from_url
 from pydantic import ValidationError
 
 from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
@@ -42,7 +39,7 @@ from services.gateway.model_service import ModelService
 from services.gateway.orders import JobOrders
 from services.gateway.page_tokens import PageTokens
 from services.gateway.pictures import PictureReader
-from services.gateway.recorder_client import RecorderClient, open_recorder_client
+from services.gateway.recorder_client import open_recorder_client
 from services.gateway.request_validation import load_request_rules
 from services.gateway.server import SERVICER_TYPES, Servicers, build_server, listen, set_serving
 from services.gateway.services_table import not_implemented_calls
@@ -53,6 +50,7 @@ from services.gateway.usage_service import UsageService
 from services.jobs.errors import CatalogueError
 from services.jobs.model_catalogue import ModelCatalogue, load_catalogue
 from services.log import configure_log
+from services.object_store import ObjectStoreDoor
 from tenants.errors import TenantError
 from tenants.run_directory import RunDirectory
 
@@ -131,13 +129,15 @@ async def serving(settings: Settings) -> AsyncGenerator[int]:
         open_recorder_client(run) as recorder,
     ):
         wakeups = Wakeups(database_url, channel="atelier_jobs")
+        store = ObjectStoreDoor(settings.objects_url)
+        await store.look()
         gateway = _join(
             settings,
             catalogue=catalogue,
             run=run,
             pool=pool,
             operator_pool=operator_pool,
-            recorder=recorder,
+            pictures=PictureReader(store=store, spool=recorder),
             wakeups=wakeups,
         )
         async with wakeups.listening(), gateway.running() as port:
@@ -180,7 +180,7 @@ def _join(
     run: RunDirectory,
     pool: Pool,
     operator_pool: Pool,
-    recorder: RecorderClient,
+    pictures: PictureReader,
     wakeups: Wakeups,
 ) -> Gateway:
     page_tokens = PageTokens(settings.page_token_secret.get_secret_value().encode())
@@ -203,7 +203,7 @@ def _join(
         page_tokens=page_tokens,
         orders=JobOrders(pool=pool, dispatch=dispatch, now=_now),
         watch=watch,
-        pictures=PictureReader(store=_open_store(settings.objects_url), spool=recorder),
+        pictures=pictures,
         attendance=attendance,
     )
     guard = _guard(settings, pool=pool, drain=drain)
@@ -315,13 +315,6 @@ def _guard(settings: Settings, *, pool: Pool, drain: Drain) -> CallGuard:
 
 def _pepper(settings: Settings) -> bytes:
     return settings.key_pepper.get_secret_value().encode()
-
-
-def _open_store(objects_url: str) -> ObjectStore:
-    parts = urlsplit(objects_url)
-    if parts.scheme == "file":
-        return LocalStore(Path(parts.path), mkdir=True)
-    return from_url(objects_url)
 
 
 def _now() -> datetime:

@@ -5,14 +5,13 @@ from typing import Final, Protocol
 
 import obstore
 import structlog
-from obstore.exceptions import BaseError
-from obstore.store import ObjectStore
 
 from atelier.v1 import image_pb2
 from services.gateway.errors import backend_down, invalid_field, invalid_state
 from services.gateway.job_messages import file_message
 from services.gateway.recorder_client import NotInSpoolError, SpoolUnreachableError
 from services.jobs.records import Image, Picture
+from services.object_store import STORE_ERRORS, ObjectStoreDoor
 from tenants.ids import ImageId, TenantId
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -31,7 +30,7 @@ class Spool(Protocol):
 class PictureReader:
     """Reads pictures for their tenants."""
 
-    def __init__(self, *, store: ObjectStore, spool: Spool) -> None:
+    def __init__(self, *, store: ObjectStoreDoor, spool: Spool) -> None:
         self._store = store
         self._spool = spool
 
@@ -76,15 +75,16 @@ class PictureReader:
     async def _stored_chunks(self, picture: Picture, read_offset: int) -> AsyncGenerator[bytes]:
         offset = read_offset
         try:
+            store = await self._store.open()
             # By ranges, so that a slow reader holds one chunk and no connection.
             while offset < picture.byte_count:
                 end = min(offset + CHUNK_BYTES, picture.byte_count)
                 chunk = await obstore.get_range_async(
-                    self._store, picture.object_path, start=offset, end=end
+                    store, picture.object_path, start=offset, end=end
                 )
                 yield bytes(chunk)
                 offset = end
-        except (BaseError, OSError) as error:
+        except STORE_ERRORS as error:
             _log.warning("object store refuses", error=type(error).__qualname__)
             raise backend_down("the picture store") from error
 

@@ -6,18 +6,16 @@ import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import structlog
-from obstore.store import LocalStore, ObjectStore, from_url
 from pydantic import ValidationError
 
 from database.pool import Pool, open_pool
 from database.secrets_directory import secrets_directory
 from database.wakeups import Wakeups
 from services.log import configure_log
+from services.object_store import ObjectStoreDoor
 from services.recorder.finishing import Finishing
 from services.recorder.gateway_service import PictureService
 from services.recorder.meter_service import MeterIntake
@@ -59,7 +57,9 @@ async def _run(settings: Settings) -> None:
         wakeups.listening(),
         AsyncExitStack() as stack,
     ):
-        recorder = _join(settings, pool, wakeups)
+        store = ObjectStoreDoor(settings.objects_url)
+        await store.look()
+        recorder = _join(settings, pool, wakeups, store)
         await recorder.uploader.sweep()
         for socket in _fixed_sockets(settings, recorder, intake_pool):
             await socket.open()
@@ -97,7 +97,7 @@ async def _pools(settings: Settings) -> AsyncGenerator[tuple[Pool, Pool]]:
         yield pool, intake_pool
 
 
-def _join(settings: Settings, pool: Pool, wakeups: Wakeups) -> _Recorder:
+def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDoor) -> _Recorder:
     settings.spool_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     spool = Spool(settings.spool_directory)
     picture_arrived = asyncio.Event()
@@ -133,7 +133,7 @@ def _join(settings: Settings, pool: Pool, wakeups: Wakeups) -> _Recorder:
         uploader=Uploader(
             pool=pool,
             spool=spool,
-            store=_open_store(settings.objects_url),
+            store=store,
             picture_arrived=picture_arrived,
         ),
         tenant_sockets=TenantSockets(run, socket_of),
@@ -155,13 +155,6 @@ def _fixed_sockets(
             (pictures, run.recorder_gateway_socket),
         )
     ]
-
-
-def _open_store(objects_url: str) -> ObjectStore:
-    parts = urlsplit(objects_url)
-    if parts.scheme == "file":
-        return LocalStore(Path(parts.path), mkdir=True)
-    return from_url(objects_url)
 
 
 async def _until_stopped_or_failed(

@@ -19,3 +19,7 @@ class PictureRefusedError(RecorderError):
 
 class SessionUnknownError(RecorderError):
     """The session has not attended since the recorder started; it will in a moment."""
+
+
+class SpoolUnusableError(RecorderError):
+    """The spool's disk is full or fails: the picture can be brought again later."""

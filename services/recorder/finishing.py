@@ -24,7 +24,7 @@ from services.jobs.finishes import (
 )
 from services.jobs.image_states import ImageState
 from services.jobs.records import AttemptKey
-from services.recorder.errors import MessageInvalidError, PictureRefusedError
+from services.recorder.errors import MessageInvalidError, PictureRefusedError, SpoolUnusableError
 from services.recorder.finished_attempt import FinishedAttempt
 from services.recorder.picture_check import check_picture, content_type_of
 from services.recorder.spool import Spool
@@ -61,7 +61,7 @@ class Finishing:
         Raises:
             MessageInvalidError: the picture is too large to be received.
             PictureDamagedError: other bytes arrived than were announced.
-            OSError: the spool's disk is full or fails.
+            SpoolUnusableError: the spool's disk is full or fails; the attempt goes on.
         """
         if attempt.byte_count > self.picture_bytes_max:
             raise MessageInvalidError(f"byte_count: at most {self.picture_bytes_max}")
@@ -69,9 +69,7 @@ class Finishing:
             expected = await self._expected(tenant_id, attempt.key)
             if isinstance(expected, FinishAnswer):
                 return expected
-            name = await self.spool.receive(
-                attempt.key, chunks, byte_count=attempt.byte_count, sha256=attempt.sha256
-            )
+            name = await self._receive(tenant_id, attempt, chunks)
             return await self._book_spooled(tenant_id, attempt, expected, name)
 
     async def fail(self, tenant_id: TenantId, attempt: FinishedAttempt) -> FinishAnswer:
@@ -102,6 +100,24 @@ class Finishing:
         async with tenant_transaction(self.pool, tenant_id) as conn:
             expected = await finishes.expected_picture(conn, key)
             return expected or await finishes.late_answer(conn, key)
+
+    async def _receive(
+        self, tenant_id: TenantId, attempt: FinishedAttempt, chunks: AsyncIterator[bytes]
+    ) -> str:
+        try:
+            return await self.spool.receive(
+                attempt.key, chunks, byte_count=attempt.byte_count, sha256=attempt.sha256
+            )
+        except OSError as error:
+            log.exception(
+                "spool_unusable",
+                tenant=tenant_id,
+                image=attempt.key.image_id,
+                reason=error.strerror,
+                bytes_wanted=attempt.byte_count,
+                bytes_free=self.spool.bytes_free(),
+            )
+            raise SpoolUnusableError(error.strerror) from error
 
     async def _book_spooled(
         self,

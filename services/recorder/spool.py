@@ -7,6 +7,7 @@ under its final name is always whole, checked and on the disk.
 import asyncio
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,10 @@ class Spool:
         with await asyncio.to_thread(self.path(name).open, "rb") as file:
             while chunk := await asyncio.to_thread(file.read, _READ_BYTES):
                 yield chunk
+
+    def bytes_free(self) -> int:
+        """Tell how much room there is for more."""
+        return shutil.disk_usage(self.directory).free
 
     def remove(self, name: str) -> None:
         """Forget a picture; forgetting it again changes nothing."""

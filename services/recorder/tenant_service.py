@@ -30,6 +30,7 @@ from services.recorder.errors import (
     MessageInvalidError,
     PictureDamagedError,
     SessionUnknownError,
+    SpoolUnusableError,
 )
 from services.recorder.finishing import Finishing
 from tenants.ids import SessionId, TenantId
@@ -201,6 +202,7 @@ _CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     MessageInvalidError: grpc.StatusCode.INVALID_ARGUMENT,
     PictureDamagedError: grpc.StatusCode.DATA_LOSS,
     SessionUnknownError: grpc.StatusCode.FAILED_PRECONDITION,
+    SpoolUnusableError: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _ANSWERED_ERRORS: Final[tuple[type[Exception], ...]] = (*_CODES, OSError, *UNREACHABLE_ERRORS)
 

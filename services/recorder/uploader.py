@@ -6,12 +6,11 @@ from typing import Final
 
 import obstore
 import structlog
-from obstore.exceptions import BaseError
-from obstore.store import ObjectStore
 
 from database.pool import UNREACHABLE_ERRORS, Pool, tenant_transaction, transaction
 from services.jobs import finishes
 from services.jobs.finishes import SpooledPicture
+from services.object_store import STORE_ERRORS, ObjectStoreDoor
 from services.recorder.spool import Spool
 
 _PICTURES_AT_ONCE: Final = 100
@@ -27,7 +26,7 @@ class Uploader:
     """Empties the spool; a picture that cannot be stored stays in it and is not drawn again."""
 
     def __init__(
-        self, *, pool: Pool, spool: Spool, store: ObjectStore, picture_arrived: asyncio.Event
+        self, *, pool: Pool, spool: Spool, store: ObjectStoreDoor, picture_arrived: asyncio.Event
     ) -> None:
         self._pool = pool
         self._spool = spool
@@ -61,7 +60,7 @@ class Uploader:
                 pictures = await finishes.pictures_to_store(conn, limit=_PICTURES_AT_ONCE)
             for picture in pictures:
                 await self._store_picture(picture)
-        except (BaseError, OSError, *UNREACHABLE_ERRORS) as error:
+        except (*STORE_ERRORS, *UNREACHABLE_ERRORS) as error:
             log.warning(
                 "upload_refused", error=type(error).__name__, retry_seconds=self._retry_seconds
             )
@@ -71,7 +70,7 @@ class Uploader:
     async def _store_picture(self, picture: SpooledPicture) -> None:
         path = self._spool.path(picture.spool_name)
         if path.exists():
-            await obstore.put_async(self._store, picture.object_path, path)
+            await obstore.put_async(await self._store.open(), picture.object_path, path)
         elif not await self._is_stored(picture):
             # Another host's spool has it, or a disk was lost.
             log.error("picture_missing", tenant=picture.tenant_id, image=picture.image_id)
@@ -82,7 +81,7 @@ class Uploader:
 
     async def _is_stored(self, picture: SpooledPicture) -> bool:
         try:
-            meta = await obstore.head_async(self._store, picture.object_path)
+            meta = await obstore.head_async(await self._store.open(), picture.object_path)
         except FileNotFoundError:
             return False
         return meta["size"] == picture.byte_count

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
-from threading import Event
+from threading import BoundedSemaphore, Event
 from typing import Final
 
 import numpy as np
@@ -21,6 +21,11 @@ from services.worker.slots import Slot, Slots, freed_afterwards
 from services.worker.work import ClaimedWork, HeldAttempt, Outcome, Result
 
 _RETRY_SECONDS: Final = 0.25
+# A recorder whose disk is full is asked less and less often.
+_RETRY_SECONDS_MAX: Final = 5.0
+# Results that wait for the recorder, pictures in memory among them. When there are so many, tokens
+# wait in their threads and no new image is claimed: what nobody takes need not be drawn.
+_RESULTS_WAITING_MAX: Final = 16
 _PREVIEW_QUALITY: Final = 90
 
 log = structlog.get_logger()
@@ -47,6 +52,7 @@ class Renderer:
         self._finishers = finishers
         self._hasten_heartbeat = hasten_heartbeat
         self._giving_up = giving_up
+        self._results_waiting = BoundedSemaphore(_RESULTS_WAITING_MAX)
 
     def render_image(self) -> None:
         """Spend one token: at most one image, none when there is nothing to claim.
@@ -118,6 +124,7 @@ class Renderer:
         except EngineError:
             self._send(Result(held=held, outcome=Outcome.HANDED_BACK, began_step=False))
         else:
+            self._results_waiting.acquire()
             self._finishers.submit(self._encode_and_finish, work, drawn)
 
     def _note_progress(self, progress: Progress) -> None:
@@ -150,6 +157,7 @@ class Renderer:
                 return Result(held=held, outcome=Outcome.HANDED_BACK, began_step=began_step)
 
     def _send(self, result: Result) -> None:
+        self._results_waiting.acquire()
         self._finishers.submit(self._finish_and_forget, result)
 
     def _encode_and_finish(self, work: ClaimedWork, drawn: Drawn) -> None:
@@ -181,13 +189,15 @@ class Renderer:
 
     def _finish_and_forget(self, result: Result) -> None:
         """Tell the recorder until it answers; a picture is never drawn twice for want of trying."""
+        retry_seconds = _RETRY_SECONDS
         try:
             while not self._is_over(result.held):
                 try:
                     accepted = self._recorder.finish(result)
                 except RecorderUnavailableError as error:
                     log.warning("finish_postponed", reason=str(error))
-                    self._giving_up.wait(_RETRY_SECONDS)
+                    self._giving_up.wait(retry_seconds)
+                    retry_seconds = min(2 * retry_seconds, _RETRY_SECONDS_MAX)
                 else:
                     log.info(
                         "image_ended",
@@ -203,6 +213,7 @@ class Renderer:
             log.exception("result_refused", image=result.held.image_id, reason=str(error))
         finally:
             self._in_flight.remove(result.held.key)
+            self._results_waiting.release()
 
     def _is_over(self, held: HeldAttempt) -> bool:
         invalid = self._in_flight.cancel_reason(held.key) is CancelReason.INVALID

@@ -34,6 +34,7 @@ from tests.e2e.installations import Up, processes_of
 from tests.e2e.studios import address_of, open_studio
 from tests.integration.fixture_types import Postgres
 from tests.integration.installation import Studio, eventually
+from tests.integration.small_disk import fill, small_disk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -107,6 +108,10 @@ class Site:
 
     def spooled(self) -> list[Path]:
         return list(self.data.spool.iterdir())
+
+    async def nothing_spooled(self) -> bool | None:
+        """All that was accepted has arrived in the object store."""
+        return not self.spooled() or None
 
     async def residuals(self) -> dict[str, int]:
         """The millijoules that a counter shows and nobody was booked for, by device."""
@@ -348,6 +353,9 @@ async def test_pictures_wait_in_the_spool_while_the_object_store_refuses(
     site.data.objects.rename(away)
     # Even root cannot make a folder inside a file.
     site.data.objects.touch()
+    # Who starts now must not fail for it either.
+    await site.kill("recorder")
+    await site.kill("gateway")
     job = await order(client, QUICK, count=3)
 
     images = await assert_survived(site, client, job)
@@ -356,10 +364,27 @@ async def test_pictures_wait_in_the_spool_while_the_object_store_refuses(
     site.data.objects.unlink()
     away.rename(site.data.objects)
 
-    async def all_arrived() -> bool | None:
-        return not site.spooled() or None
-
-    await eventually(all_arrived, seconds=PATIENCE_SECONDS, what="an empty spool")
+    await eventually(site.nothing_spooled, seconds=PATIENCE_SECONDS, what="an empty spool")
     assert {name: await client.download_image(name) for name in early} == early
     await assert_survived(site, client, job)
     assert await attempt_outcomes(site, job) == ["SUCCEEDED"] * 3
+
+
+async def test_a_full_disk_holds_pictures_up_and_loses_none(
+    site: Site, client: atelier.AsyncClient
+) -> None:
+    await assert_survived(site, client, await order(client, QUICK, count=1))
+    with small_disk(site.data.spool):
+        rubbish = fill(site.data.spool)
+        job = await order(client, QUICK, count=6)
+
+        async def refused() -> bool | None:
+            return "No space left on device" in site.log("recorder") or None
+
+        await eventually(refused, seconds=PATIENCE_SECONDS, what="a refusal")
+        rubbish.unlink()
+
+        await assert_survived(site, client, job)
+        await eventually(site.nothing_spooled, seconds=PATIENCE_SECONDS, what="an empty spool")
+
+    assert await attempt_outcomes(site, job) == ["SUCCEEDED"] * 6

@@ -1,9 +1,14 @@
 """Pools against a real server."""
 
 import asyncio
+from contextlib import suppress
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+from psycopg_pool import PoolTimeout
 
 from database.pool import Pool, open_pool, tenant_transaction, transaction
 from tests.integration.fixture_types import Postgres
@@ -70,3 +75,67 @@ async def test_a_failed_transaction_writes_nothing(postgres: Postgres) -> None:
             row = await (await connection.execute(b"SELECT to_regclass('half_written')")).fetchone()
 
     assert row == (None,)
+
+
+async def test_callers_are_refused_soon_while_postgresql_takes_no_connections_and_served_after_it(
+    postgres: Postgres, fresh_database: str
+) -> None:
+    name = conninfo_to_dict(fresh_database)["dbname"]
+    async with open_pool(fresh_database, size_max=2) as pool:
+        async with transaction(pool):
+            pass
+        with psycopg.connect(postgres.admin_url, autocommit=True) as admin:
+            allow_connections(admin, str(name), allowed=False)
+
+            refusals = [await refusal(pool) for _ in range(2)]
+
+            allow_connections(admin, str(name), allowed=True)
+        row = await served_again(pool)
+
+    assert refusals == ["couldn't get a connection after 1.50 sec"] * 2
+    assert row == (1,)
+
+
+async def test_a_caller_waits_longer_for_a_pool_that_is_only_busy(postgres: Postgres) -> None:
+    async with open_pool(postgres.url("atelier_gateway"), size_max=1) as pool:
+        async with transaction(pool):
+            waiting = asyncio.create_task(answer(pool))
+            # Longer than a caller would wait for a server that is away.
+            await asyncio.sleep(2.0)
+            served_early = waiting.done()
+
+        row = await waiting
+
+    assert not served_early
+    assert row == (1,)
+
+
+async def served_again(pool: Pool) -> tuple[object, ...] | None:
+    """Ask as clients do, until there is an answer."""
+    while True:
+        with suppress(PoolTimeout):
+            return await answer(pool)
+
+
+async def refusal(pool: Pool) -> str:
+    with pytest.raises(PoolTimeout) as caught:
+        await answer(pool)
+    return str(caught.value)
+
+
+async def answer(pool: Pool) -> tuple[object, ...] | None:
+    async with transaction(pool) as connection:
+        return await (await connection.execute(b"SELECT 1")).fetchone()
+
+
+def allow_connections(admin: psycopg.Connection[TupleRow], database: str, *, allowed: bool) -> None:
+    """Open or close a database; to its clients a closed one looks like a server that is away."""
+    admin.execute(
+        sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
+            sql.Identifier(database), sql.Literal(allowed)
+        )
+    )
+    if not allowed:
+        admin.execute(
+            b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database]
+        )

@@ -79,6 +79,7 @@ class Session:
         return work
 
     async def finish(self, result: Result) -> bool:
+        """Tell an attempt's end; it is held until that was heard."""
         accepted = await asyncio.to_thread(self.client.finish, result)
         self.held.remove(result.held.key)
         return accepted

@@ -8,7 +8,7 @@ import pytest
 
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
 from services.jobs.image_states import ImageState, JobState
-from services.worker.errors import ResultRefusedError
+from services.worker.errors import RecorderUnavailableError, ResultRefusedError
 from services.worker.work import HeldAttempt, Outcome
 from tenants.run_directory import RunDirectory
 from tests.integration.fixture_types import Postgres
@@ -23,6 +23,7 @@ from tests.integration.installation import (
     until_served,
 )
 from tests.integration.services.recorder.session import Session, drawn, ended, png
+from tests.integration.small_disk import fill, small_disk
 
 pytestmark = pytest.mark.integration
 
@@ -225,6 +226,52 @@ async def test_a_recorder_killed_with_a_full_spool_goes_on_where_it_was(
 
     await until_stored(studio, work.held.image_id)
     assert spool_files(run) == []
+    assert await studio.captures() == [(work.held.image_id, PRICE_NANOS)]
+
+
+async def test_a_full_disk_refuses_a_picture_and_takes_it_once_there_is_room(
+    session: Session, studio: Studio, run: RunDirectory, recorder: Process
+) -> None:
+    await studio.accept(spec())
+    work = await session.claim()
+    with small_disk(run.path / "spool"):
+        rubbish = fill(run.path / "spool")
+
+        with pytest.raises(RecorderUnavailableError, match="RESOURCE_EXHAUSTED: SpoolUnusable"):
+            await session.finish(drawn(work.held))
+
+        kept = spool_files(run)
+        running = await studio.image(work.held.image_id)
+        rubbish.unlink()
+        accepted = await session.finish(drawn(work.held))
+        await until_stored(studio, work.held.image_id)
+    assert kept == [rubbish.name]
+    assert running.state is ImageState.RUNNING
+    assert '"reason": "No space left on device"' in recorder.log()
+    assert accepted
+    assert await studio.captures() == [(work.held.image_id, PRICE_NANOS)]
+    assert await studio.violations() == {}
+
+
+async def test_a_recorder_that_starts_without_its_object_store_serves_and_stores_later(
+    session: Session, studio: Studio, run: RunDirectory, recorder: Process
+) -> None:
+    await studio.accept(spec())
+    work = await session.claim()
+    recorder.kill()
+    objects = run.path / "objects"
+    objects.rename(run.path / "objects-away")
+    # Even root cannot make a folder of a file.
+    objects.touch()
+
+    recorder.start()
+
+    accepted = await session.finish(drawn(work.held))
+    assert accepted
+    assert await read_picture(run, studio, work.held.image_id) == png()
+    objects.unlink()
+    (run.path / "objects-away").rename(objects)
+    await until_stored(studio, work.held.image_id)
     assert await studio.captures() == [(work.held.image_id, PRICE_NANOS)]
 
 
