@@ -25,8 +25,10 @@ from services.gateway.finish_forecast import (
     expected_seconds,
     forecast,
     forecast_of_new,
+    interactive_extra_seconds,
     measured_pace,
     measured_seconds,
+    measured_step_seconds,
 )
 from services.jobs.image_states import TERMINAL_JOB_STATES
 from services.jobs.records import Job
@@ -72,9 +74,12 @@ class _RunningRow(_KindRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _DrawingRow(_KindRow):
+    tier: Tier
     claim_time: datetime
     end_time: datetime
     gpu_seconds: float
+    queue_seconds: float
+    batch_shares: Sequence[Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,27 +92,20 @@ class Backlogs:
 
     def of_model(self, model: str) -> "ModelBacklog":
         """Weigh what one model's workers have to do by what was measured on them."""
-        drawings = [
-            Drawing(
-                kind=row.kind,
-                claim_time=row.claim_time,
-                end_time=row.end_time,
-                gpu_seconds=row.gpu_seconds,
-            )
-            for row in self.recent
-            if row.model == model
-        ]
-        measured = measured_seconds(drawings)
+        drawings = [_drawing(row) for row in self.recent if row.model == model]
+        weights = Weights(
+            batch=measured_seconds(drawings),
+            interactive=measured_seconds(drawings, step_seconds=measured_step_seconds(drawings)),
+        )
         return ModelBacklog(
-            measured=measured,
+            weights=weights,
             backlog=Backlog(
-                waiting=_waiting_jobs(
-                    [row for row in self.waiting if row.model == model], measured
-                ),
+                waiting=_waiting_jobs([row for row in self.waiting if row.model == model], weights),
                 running=[
-                    _running_image(row, measured) for row in self.running if row.model == model
+                    _running_image(row, weights) for row in self.running if row.model == model
                 ],
                 pace=measured_pace(drawings),
+                interactive_extra_seconds=interactive_extra_seconds(drawings),
             ),
         )
 
@@ -134,7 +132,7 @@ class Backlogs:
                 known.backlog,
                 tier=tier,
                 image_count=counts.total(),
-                image_seconds=_mean_seconds(counts, known.measured),
+                image_seconds=_mean_seconds(counts, known.weights.of_tier(tier)),
                 now=now,
             )
             for counts, known in (
@@ -145,11 +143,23 @@ class Backlogs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """GPU seconds of an image of each kind: in a batch's company, and by itself."""
+
+    batch: Mapping[Kind, float]
+    interactive: Mapping[Kind, float]
+
+    def of_tier(self, tier: Tier) -> Mapping[Kind, float]:
+        """Interactive images are drawn while the batch waits, mostly one at a time."""
+        return self.interactive if tier is Tier.INTERACTIVE else self.batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelBacklog:
     """One model's backlog, and the seconds it is weighed by."""
 
     backlog: Backlog
-    measured: Mapping[Kind, float]
+    weights: Weights
 
 
 async def read_backlogs(conn: AsyncConnection, tenant_id: TenantId) -> Backlogs:
@@ -207,7 +217,19 @@ async def _keep_first(
     )
 
 
-def _waiting_jobs(rows: Sequence[_WaitingRow], measured: Mapping[Kind, float]) -> list[WaitingJob]:
+def _drawing(row: _DrawingRow) -> Drawing:
+    return Drawing(
+        kind=row.kind,
+        tier=row.tier,
+        claim_time=row.claim_time,
+        end_time=row.end_time,
+        gpu_seconds=row.gpu_seconds,
+        queue_seconds=row.queue_seconds,
+        batch_shares=[(share["batch_size"], share["step_count"]) for share in row.batch_shares],
+    )
+
+
+def _waiting_jobs(rows: Sequence[_WaitingRow], weights: Weights) -> list[WaitingJob]:
     """Join the kinds of each job; the rows' order is the jobs'."""
     by_job: dict[JobId, list[_WaitingRow]] = {}
     for row in rows:
@@ -218,7 +240,8 @@ def _waiting_jobs(rows: Sequence[_WaitingRow], measured: Mapping[Kind, float]) -
             tier=kinds[0].tier,
             queued_count=sum(row.image_count for row in kinds),
             image_seconds=_mean_seconds(
-                Counter({row.kind: row.image_count for row in kinds}), measured
+                Counter({row.kind: row.image_count for row in kinds}),
+                weights.of_tier(kinds[0].tier),
             ),
             served=kinds[0].served,
         )
@@ -226,12 +249,12 @@ def _waiting_jobs(rows: Sequence[_WaitingRow], measured: Mapping[Kind, float]) -
     ]
 
 
-def _running_image(row: _RunningRow, measured: Mapping[Kind, float]) -> RunningImage:
+def _running_image(row: _RunningRow, weights: Weights) -> RunningImage:
     part_left = max(1.0 - row.step / row.num_inference_steps, 0.0)
     return RunningImage(
         job_id=row.job_id,
         tier=row.tier,
-        seconds_left=part_left * expected_seconds(row.kind, measured),
+        seconds_left=part_left * expected_seconds(row.kind, weights.of_tier(row.tier)),
     )
 
 

@@ -23,10 +23,10 @@ LEFT JOIN image_progress AS progress ON progress.image_id = image.image_id AND p
 WHERE session.tenant_id = %(tenant_id)s AND session.end_time IS NULL AND image.state = 'RUNNING';
 
 -- name: recent_drawings
-SELECT attempt.claim_time, attempt.end_time, usage.gpu_seconds, usage.model, usage.width, usage.height,
-    usage.num_inference_steps
+SELECT attempt.claim_time, attempt.end_time, usage.gpu_seconds, usage.queue_seconds, usage.batch_shares, usage.tier,
+    usage.model, usage.width, usage.height, usage.num_inference_steps
 FROM (
-    SELECT image_id, attempt, gpu_seconds, model, width, height, num_inference_steps
+    SELECT image_id, attempt, gpu_seconds, queue_seconds, batch_shares, tier, model, width, height, num_inference_steps
     FROM usage_records
     WHERE tenant_id = %(tenant_id)s AND outcome = 'SUCCEEDED'
     ORDER BY charge_time DESC, image_id DESC

@@ -9,6 +9,7 @@ between steps and the way to the recorder are in it, waiting for work is not.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Final
 
 from metering.price_document import Tier
@@ -35,9 +36,19 @@ class Drawing:
     """A finished drawing: when it ran, and its share of the GPU's time."""
 
     kind: Kind
+    tier: Tier
     claim_time: datetime
     end_time: datetime
     gpu_seconds: float
+    # Between its claim and its first step.
+    queue_seconds: float = 0.0
+    # Steps by the number of images in their forward: (number, steps).
+    batch_shares: Sequence[tuple[int, int]] = ()
+
+    @property
+    def shared_steps(self) -> float:
+        """Its steps, each divided by how many images shared it."""
+        return sum(steps / images for images, steps in self.batch_shares)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +80,9 @@ class Backlog:
     running: Sequence[RunningImage]
     # Seconds that pass for each second of GPU time; None when nothing was measured yet.
     pace: float | None
+    # What an interactive image needs besides its GPU seconds, in which all else waits for it: being
+    # encoded, written safely, booked. None when none was measured.
+    interactive_extra_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +103,21 @@ def forecast(backlog: Backlog, job_id: JobId, *, now: datetime) -> Forecast:
     )
     if index is None:
         return Forecast(
-            queue_position=0, finish_time=_time_of(backlog, _running_work(backlog, job_id), now=now)
+            queue_position=0,
+            finish_time=_time_of(
+                backlog,
+                _tier_of_running(backlog, job_id),
+                _running_work(backlog, job_id),
+                now=now,
+            ),
         )
     job = backlog.waiting[index]
     ahead, behind = backlog.waiting[:index], backlog.waiting[index + 1 :]
     return Forecast(
         queue_position=sum(other.queued_count if _overtakes(other, job) else 1 for other in ahead),
-        finish_time=_time_of(backlog, _work(backlog, job, ahead=ahead, behind=behind), now=now),
+        finish_time=_time_of(
+            backlog, job.tier, _work(backlog, job, ahead=ahead, behind=behind), now=now
+        ),
     )
 
 
@@ -122,12 +144,50 @@ def measured_pace(drawings: Sequence[Drawing]) -> float | None:
     return busy_seconds(drawings) / gpu_seconds if gpu_seconds else None
 
 
-def measured_seconds(drawings: Sequence[Drawing]) -> Mapping[Kind, float]:
-    """Return the GPU seconds of an image of each kind that was drawn, on average."""
+def interactive_extra_seconds(drawings: Sequence[Drawing]) -> float | None:
+    """Return the seconds in which interactive drawings neither drew nor waited: their median."""
+    extras = [
+        (drawing.end_time - drawing.claim_time).total_seconds()
+        - drawing.queue_seconds
+        - drawing.gpu_seconds
+        for drawing in drawings
+        if drawing.tier is Tier.INTERACTIVE
+    ]
+    return max(median(extras), 0.0) if extras else None
+
+
+def measured_seconds(
+    drawings: Sequence[Drawing], *, step_seconds: float = 0.0
+) -> Mapping[Kind, float]:
+    """Return the GPU seconds of an image of each kind that was drawn, on average.
+
+    With ``step_seconds`` it is told what each would have weighed with every step to itself.
+    """
     by_kind: dict[Kind, list[float]] = {}
     for drawing in drawings:
-        by_kind.setdefault(drawing.kind, []).append(drawing.gpu_seconds)
+        unshared = sum(steps for _, steps in drawing.batch_shares) - drawing.shared_steps
+        by_kind.setdefault(drawing.kind, []).append(drawing.gpu_seconds + step_seconds * unshared)
     return {kind: sum(seconds) / len(seconds) for kind, seconds in by_kind.items()}
+
+
+def measured_step_seconds(drawings: Sequence[Drawing]) -> float:
+    """Return the GPU seconds of a step that do not depend on how many images share it.
+
+    A least-squares slope within the kinds: images of one kind weigh less the more company they had.
+    Zero while they all had the same.
+    """
+    by_kind: dict[Kind, list[Drawing]] = {}
+    for drawing in drawings:
+        by_kind.setdefault(drawing.kind, []).append(drawing)
+    covariance = variance = 0.0
+    for alike in by_kind.values():
+        mean_steps = sum(drawing.shared_steps for drawing in alike) / len(alike)
+        mean_seconds = sum(drawing.gpu_seconds for drawing in alike) / len(alike)
+        for drawing in alike:
+            steps = drawing.shared_steps - mean_steps
+            covariance += steps * (drawing.gpu_seconds - mean_seconds)
+            variance += steps * steps
+    return max(covariance / variance, 0.0) if variance else 0.0
 
 
 def expected_seconds(kind: Kind, measured: Mapping[Kind, float]) -> float:
@@ -222,7 +282,15 @@ def _overtakes(one: WaitingJob, other: WaitingJob) -> bool:
     return one.tier is Tier.INTERACTIVE and other.tier is not Tier.INTERACTIVE
 
 
-def _time_of(backlog: Backlog, gpu_seconds: float, *, now: datetime) -> datetime | None:
+def _tier_of_running(backlog: Backlog, job_id: JobId) -> Tier:
+    tiers = {image.tier for image in backlog.running if image.job_id == job_id}
+    return Tier.INTERACTIVE if Tier.INTERACTIVE in tiers else Tier.BATCH
+
+
+def _time_of(backlog: Backlog, tier: Tier, gpu_seconds: float, *, now: datetime) -> datetime | None:
+    extra_seconds = backlog.interactive_extra_seconds
+    if tier is Tier.INTERACTIVE and extra_seconds is not None:
+        return now + timedelta(seconds=gpu_seconds + extra_seconds)
     if backlog.pace is None:
         return None
     return now + timedelta(seconds=backlog.pace * gpu_seconds)

@@ -10,11 +10,12 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from psycopg import AsyncConnection
 from redis import Redis
@@ -71,14 +72,26 @@ class Site:
     studio: Studio
 
     async def kill(self, name: str) -> None:
-        """Kill one of the supervised processes, and wait until another took its place."""
-        before = self.up.process_id(name)
+        """Kill one of the processes, and wait until another took its place."""
+        before = self.process_id(name)
         os.kill(before, signal.SIGKILL)
+        await self.replaced(name, before)
 
-        async def replaced() -> bool | None:
-            return self.up.process_id(name) != before or None
+    def process_id(self, name: str) -> int:
+        """Of the newest process of that name; the worker is the fleet's child."""
+        if name == "worker":
+            return self.noted_process_id("workers", "cpu-0")
+        return self.up.process_id(name)
 
-        await eventually(replaced, seconds=PATIENCE_SECONDS, what=f"another {name}")
+    async def replaced(self, name: str, before: int) -> None:
+        """Wait until another process took the place of one that ended."""
+
+        async def another() -> bool | None:
+            with suppress(FileNotFoundError):
+                return self.process_id(name) != before or None
+            return None
+
+        await eventually(another, seconds=PATIENCE_SECONDS, what=f"another {name}")
 
     def noted_process_id(self, kind: str, name: str) -> int:
         """What the fleet notes of one of its own children."""
@@ -104,7 +117,8 @@ class Site:
             await eventually(lost, what="a queue with tokens")
 
     def log(self, name: str) -> str:
-        return (self.data.logs / f"{name}.log").read_text()
+        file = f"worker-{TENANT}-cpu-0" if name == "worker" else name
+        return (self.data.logs / f"{file}.log").read_text()
 
     def spooled(self) -> list[Path]:
         return list(self.data.spool.iterdir())
@@ -318,6 +332,35 @@ async def test_every_session_of_postgresql_ended_at_once_costs_only_time(
     assert {"gateway", "recorder", "housekeeper"} <= {row["application_name"] for row in ended}
     assert (await watcher.until_finished()).state == JobState.JOB_STATE_SUCCEEDED
     await assert_survived(site, client, job)
+
+
+@pytest.mark.parametrize(
+    ("name", "last_words", "limit_seconds"),
+    [
+        ("gateway", '"event": "gateway_ended"', 20),
+        ("recorder", '"event": "ended"', 10),
+        ("meter", '"event": "ended"', 10),
+        ("housekeeper", '"event": "housekeeper_ended"', 10),
+        # It ends what it started: the worker has most of this time to finish its images.
+        ("fleet", '"event": "fleet_ended"', 20),
+        ("worker", '"event": "drained"', 10),
+    ],
+)
+async def test_sigterm_lets_each_process_end_by_itself_and_costs_no_image(
+    site: Site, client: atelier.AsyncClient, name: str, last_words: str, limit_seconds: int
+) -> None:
+    job, _ = await drawing(client)
+    process = psutil.Process(site.process_id(name))
+    said_before = site.log(name).count(last_words)
+
+    process.terminate()
+
+    # Whoever takes longer is killed by the supervisor, or by the fleet, and says no last words.
+    await asyncio.to_thread(process.wait, limit_seconds)
+    assert site.log(name).count(last_words) == said_before + 1
+    await site.replaced(name, process.pid)
+    await assert_survived(site, client, job)
+    assert "LOST" not in await attempt_outcomes(site, job)
 
 
 async def test_without_postgresql_calls_say_so_and_the_job_finishes_when_it_is_back(

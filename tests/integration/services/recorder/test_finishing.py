@@ -266,8 +266,8 @@ async def test_a_recorder_that_starts_without_its_object_store_serves_and_stores
 
     recorder.start()
 
-    accepted = await session.finish(drawn(work.held))
-    assert accepted
+    await session.heard()
+    assert await session.finish(drawn(work.held))
     assert await read_picture(run, studio, work.held.image_id) == png()
     objects.unlink()
     (run.path / "objects-away").rename(objects)

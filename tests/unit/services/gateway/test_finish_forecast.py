@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,8 +16,10 @@ from services.gateway.finish_forecast import (
     expected_seconds,
     forecast,
     forecast_of_new,
+    interactive_extra_seconds,
     measured_pace,
     measured_seconds,
+    measured_step_seconds,
 )
 from tenants.ids import JobId
 
@@ -49,10 +52,20 @@ def running(name: str, seconds_left: float, *, tier: Tier = Tier.BATCH) -> Runni
 
 
 def drawing(
-    start_seconds: float, end_seconds: float, *, of: Kind | None = None, gpu_seconds: float = 1.0
+    start_seconds: float,
+    end_seconds: float,
+    *,
+    of: Kind | None = None,
+    gpu_seconds: float = 1.0,
+    tier: Tier = Tier.BATCH,
+    queue_seconds: float = 0.0,
+    batch_shares: Sequence[tuple[int, int]] = (),
 ) -> Drawing:
     return Drawing(
         kind=of or kind(),
+        tier=tier,
+        queue_seconds=queue_seconds,
+        batch_shares=batch_shares,
         claim_time=NOW + timedelta(seconds=start_seconds),
         end_time=NOW + timedelta(seconds=end_seconds),
         gpu_seconds=gpu_seconds,
@@ -166,6 +179,49 @@ def test_an_image_is_expected_to_take_what_its_kind_took() -> None:
 
     assert expected_seconds(kind(steps=10), measured) == 3.0
     assert expected_seconds(kind(steps=20), measured) == 5.0
+
+
+def test_an_image_by_itself_weighs_more_than_one_that_shares_its_steps() -> None:
+    # A step takes 0.5 s whoever shares it, and 0.1 s more for each image in it.
+    drawings = [
+        drawing(0, 1, of=kind(steps=10), gpu_seconds=6.0, batch_shares=[(1, 10)]),
+        drawing(0, 1, of=kind(steps=10), gpu_seconds=3.5, batch_shares=[(2, 10)]),
+        drawing(0, 1, of=kind(steps=20), gpu_seconds=4.5, batch_shares=[(4, 20)]),
+    ]
+
+    step_seconds = measured_step_seconds(drawings)
+    alone = measured_seconds(drawings, step_seconds=step_seconds)
+
+    assert step_seconds == pytest.approx(0.5)
+    assert alone[kind(steps=10)] == pytest.approx(6.0)
+    assert alone[kind(steps=20)] == pytest.approx(12.0)
+
+
+def test_images_that_always_had_the_same_company_tell_nothing_of_a_step_alone() -> None:
+    drawings = [drawing(0, 1, gpu_seconds=seconds, batch_shares=[(4, 20)]) for seconds in (1, 2)]
+
+    assert measured_step_seconds(drawings) == 0.0
+
+
+def test_an_interactive_image_takes_its_own_gpu_seconds_and_its_way_out() -> None:
+    known = Backlog(
+        waiting=[waiting("urgent", 1, tier=Tier.INTERACTIVE), waiting("batch", 9)],
+        running=[running("batch", 5.0)],
+        pace=3.0,
+        interactive_extra_seconds=0.5,
+    )
+
+    assert seconds_until("urgent", known) == 1.5
+
+
+def test_the_way_out_is_what_interactive_drawings_took_beside_drawing_and_waiting() -> None:
+    drawings = [
+        drawing(0, 3, gpu_seconds=2.0, tier=Tier.INTERACTIVE, queue_seconds=0.5),
+        drawing(0, 9, gpu_seconds=2.0),
+    ]
+
+    assert interactive_extra_seconds(drawings) == 0.5
+    assert interactive_extra_seconds(drawings[1:]) is None
 
 
 def test_a_kind_never_drawn_is_scaled_from_the_nearest_of_its_size() -> None:
