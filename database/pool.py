@@ -33,6 +33,7 @@ _OUTAGE_WAIT_SECONDS = 1.5
 # because its pauses double: after a long outage it would be the last to notice that it is over.
 _RECONNECT_SECONDS = 3.0
 
+_READ_ONE_INSTANT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _SET_TENANT = "SELECT set_config('atelier.tenant_id', %s, true)"
 
 
@@ -116,5 +117,14 @@ async def tenant_transaction(pool: Pool, tenant_id: str) -> AsyncGenerator[Conne
     The setting ends with the transaction, so a connection never carries a tenant to the next one.
     """
     async with transaction(pool) as connection:
+        await connection.execute(_SET_TENANT, [tenant_id])
+        yield connection
+
+
+@asynccontextmanager
+async def tenant_snapshot(pool: Pool, tenant_id: str) -> AsyncGenerator[Connection]:
+    """As `tenant_transaction`, but only to read, and every statement sees the same instant."""
+    async with transaction(pool) as connection:
+        await connection.execute(_READ_ONE_INSTANT)
         await connection.execute(_SET_TENANT, [tenant_id])
         yield connection

@@ -26,6 +26,9 @@ _INVARIANTS: Final = {
     "budget_counters_differ": _QUERIES["budget_counters_differ"],
     "guarded_budget_over": _QUERIES["guarded_budget_over"],
     "period_quantities_differ": _QUERIES["period_quantities_differ"],
+    "lots_differ_from_wallet": _QUERIES["lots_differ_from_wallet"],
+    "lot_counters_differ": _QUERIES["lot_counters_differ"],
+    "transfer_on_no_list": _QUERIES["transfer_on_no_list"],
 }
 
 

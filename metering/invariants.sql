@@ -161,3 +161,33 @@ FULL JOIN (
     GROUP BY line.tenant_id, line.component, used.model
 ) AS used USING (tenant_id, component, model)
 WHERE counted.quantity IS DISTINCT FROM used.quantity;
+
+-- name: lots_differ_from_wallet
+-- What lots have left is what the wallet has; a wallet below zero has none.
+SELECT count(*)
+FROM accounts AS wallet
+LEFT JOIN (
+    SELECT tenant_id, currency, sum(amount_nanos - consumed_nanos - expired_nanos) AS rest_nanos
+    FROM credit_lots
+    GROUP BY tenant_id, currency
+) AS lot USING (tenant_id, currency)
+WHERE wallet.kind = 'WALLET'
+    AND greatest(0, wallet.credits_posted - wallet.debits_posted) <> coalesce(lot.rest_nanos, 0);
+
+-- name: lot_counters_differ
+SELECT count(*)
+FROM credit_lots AS lot
+LEFT JOIN (
+    SELECT lot_id, sum(amount_nanos) AS amount_nanos
+    FROM lot_consumptions
+    GROUP BY lot_id
+) AS used USING (lot_id)
+WHERE lot.consumed_nanos <> coalesce(used.amount_nanos, 0);
+
+-- name: transfer_on_no_list
+-- Each transfer is sealed in a block or waits for one; never both, never neither.
+SELECT count(*)
+FROM transfers
+LEFT JOIN unsealed_transfers AS waiting USING (transfer_id)
+LEFT JOIN sealed_transfers AS sealed USING (transfer_id)
+WHERE (waiting.transfer_id IS NULL) = (sealed.transfer_id IS NULL);

@@ -6,7 +6,8 @@ and every function takes a tenant's accounts in the same order (by kind), so tha
 deadlock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -19,6 +20,14 @@ from psycopg.rows import scalar_row
 from database.queries import load_queries
 from database.rows import typed_row
 from metering.budgets import hold_in_budgets, lock_counters, resolve_in_budgets
+from metering.credit_lots import (
+    ExpiredLot,
+    WalletMove,
+    consume_lots,
+    expirable_nanos,
+    expire_lot,
+    open_lot,
+)
 from metering.errors import AmountOverflowError, InsufficientBalanceError, UnknownAccountError
 from tenants.ids import ImageId, JobId, TenantId
 
@@ -87,15 +96,17 @@ async def grant_credit(
     currency: str,
     description: str,
     request_id: UUID | None,
+    priority: int = 0,
+    expire_time: datetime | None = None,
 ) -> Transfer:
-    """Credit a tenant's wallet.
+    """Credit a tenant's wallet with a lot; lower priorities are used first.
 
     Raises:
         AmountOverflowError: the wallet would hold more than a number can.
         UnknownAccountError: the tenant has no wallet in that currency.
     """
     await _lock_accounts(conn, tenant_id=tenant_id, currency=currency)
-    return await _book_single(
+    transfer = await _book_single(
         conn,
         tenant_id=tenant_id,
         debit_account="FUNDING",
@@ -106,6 +117,92 @@ async def grant_credit(
         description=description,
         request_id=request_id,
     )
+    await open_lot(conn, _move(transfer), priority=priority, expire_time=expire_time)
+    return transfer
+
+
+async def book_single(
+    conn: AsyncConnection,
+    *,
+    tenant_id: TenantId,
+    debit_account: str,
+    credit_account: str,
+    amount_nanos: int,
+    currency: str,
+    reason: str,
+    description: str,
+) -> Transfer:
+    """Move money from one account to another at once; what moves the wallet moves its lots.
+
+    Raises:
+        AmountOverflowError: an account would hold more than a number can.
+        InsufficientBalanceError: the wallet cannot carry it; roll the transaction back.
+    """
+    await _lock_accounts(conn, tenant_id=tenant_id, currency=currency)
+    transfer = await _book_single(
+        conn,
+        tenant_id=tenant_id,
+        debit_account=debit_account,
+        credit_account=credit_account,
+        amount_nanos=amount_nanos,
+        currency=currency,
+        reason=reason,
+        description=description,
+        request_id=None,
+    )
+    if debit_account == "WALLET":
+        await consume_lots(conn, _move(transfer))
+    if credit_account == "WALLET":
+        await open_lot(conn, _move(transfer))
+    return transfer
+
+
+async def expire_credit(conn: AsyncConnection, lot: ExpiredLot) -> int:
+    """Book what a lot has left to breakage, as far as no open hold stands on it.
+
+    What holds stand on expires later, as they are resolved.
+
+    Returns:
+        What expired, in nanos.
+    """
+    await _lock_accounts(conn, tenant_id=lot.tenant_id, currency=lot.currency)
+    amount_nanos = await expirable_nanos(conn, lot.lot_id)
+    if amount_nanos == 0:
+        return 0
+    await _book_single(
+        conn,
+        tenant_id=lot.tenant_id,
+        debit_account="WALLET",
+        credit_account="BREAKAGE",
+        amount_nanos=amount_nanos,
+        currency=lot.currency,
+        reason="BREAKAGE",
+        description=f"Credit {lot.lot_id} expired",
+        request_id=None,
+    )
+    await expire_lot(conn, lot.lot_id, amount_nanos=amount_nanos)
+    return amount_nanos
+
+
+async def set_credit_limit(
+    conn: AsyncConnection, *, tenant_id: TenantId, currency: str, credit_limit_nanos: int
+) -> None:
+    """Let a wallet go below zero so far.
+
+    Raises:
+        InsufficientBalanceError: it is below that already; roll the transaction back.
+        UnknownAccountError: the tenant has no wallet in that currency.
+    """
+    await _lock_accounts(conn, tenant_id=tenant_id, currency=currency)
+    with _guarded(credit_limit_nanos, currency):
+        await conn.execute(
+            _QUERIES["set_credit_limit"],
+            {
+                "tenant_id": tenant_id,
+                "currency": currency,
+                "credit_limit_nanos": credit_limit_nanos,
+            },
+        )
 
 
 async def hold_images(
@@ -164,11 +261,15 @@ async def capture(conn: AsyncConnection, hold: Hold, *, price_nanos: int) -> int
     await resolve_in_budgets(conn, [hold], charged_nanos=charged_nanos)
     await _lock_accounts(conn, tenant_id=hold.tenant_id, currency=hold.currency)
     # The unique index on pending_id refuses a second resolution of the same hold.
-    await conn.execute(
-        _QUERIES["insert_capture"],
-        {"pending_id": hold.transfer_id, "amount_nanos": charged_nanos},
-    )
+    capture_id = await _insert_capture(conn, hold, charged_nanos)
     await _free(conn, hold, hold_nanos=hold.amount_nanos, charged_nanos=charged_nanos)
+    charge = WalletMove(
+        tenant_id=hold.tenant_id,
+        currency=hold.currency,
+        transfer_id=capture_id,
+        amount_nanos=charged_nanos,
+    )
+    await consume_lots(conn, charge)
     if price_nanos > charged_nanos:
         await _book_single(
             conn,
@@ -277,15 +378,44 @@ async def _lock_accounts(conn: AsyncConnection, *, tenant_id: TenantId, currency
 async def _reserve(
     conn: AsyncConnection, *, tenant_id: TenantId, currency: str, amount_nanos: int
 ) -> None:
-    try:
+    with _guarded(amount_nanos, currency):
         await conn.execute(
             _QUERIES["hold_in_accounts"],
             {"tenant_id": tenant_id, "currency": currency, "amount_nanos": amount_nanos},
         )
+
+
+@contextmanager
+def _guarded(amount_nanos: int, currency: str) -> Generator[None]:
+    """Say in our words what the accounts' constraints refuse."""
+    try:
+        yield
     except CheckViolation as error:
         if error.diag.constraint_name != _BALANCE_GUARD:
             raise
         raise InsufficientBalanceError(needed_nanos=amount_nanos, currency=currency) from error
+    except NumericValueOutOfRange as error:
+        raise AmountOverflowError(f"{amount_nanos} nanos more than an account can hold") from error
+
+
+async def _insert_capture(conn: AsyncConnection, hold: Hold, amount_nanos: int) -> int:
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            _QUERIES["insert_capture"],
+            {"pending_id": hold.transfer_id, "amount_nanos": amount_nanos},
+        )
+        transfer_id: int | None = await cursor.fetchone()
+    assert transfer_id is not None, "the hold is there, else there would be nothing to capture"
+    return transfer_id
+
+
+def _move(transfer: Transfer) -> WalletMove:
+    return WalletMove(
+        tenant_id=transfer.tenant_id,
+        currency=transfer.currency,
+        transfer_id=transfer.transfer_id,
+        amount_nanos=transfer.amount_nanos,
+    )
 
 
 async def _free(
@@ -334,7 +464,7 @@ async def _book_single(
         )
         transfer = await cursor.fetchone()
     assert transfer is not None, "INSERT … RETURNING gives a row or raises"
-    try:
+    with _guarded(amount_nanos, currency):
         await conn.execute(
             _QUERIES["post_to_accounts"],
             {
@@ -345,6 +475,4 @@ async def _book_single(
                 "amount_nanos": amount_nanos,
             },
         )
-    except NumericValueOutOfRange as error:
-        raise AmountOverflowError(f"{amount_nanos} nanos more than an account can hold") from error
     return transfer

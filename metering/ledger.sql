@@ -24,7 +24,8 @@ INSERT INTO transfers (tenant_id, kind, debit_account, credit_account, amount_na
 SELECT tenant_id, 'POST', debit_account, credit_account, %(amount_nanos)s, currency, transfer_id, image_id, job_id,
     'CAPTURE'
 FROM transfers
-WHERE transfer_id = %(pending_id)s AND kind = 'PENDING';
+WHERE transfer_id = %(pending_id)s AND kind = 'PENDING'
+RETURNING transfer_id;
 
 -- name: insert_releases
 INSERT INTO transfers (tenant_id, kind, debit_account, credit_account, amount_nanos, currency, pending_id, image_id,
@@ -60,6 +61,11 @@ FROM accounts
 WHERE tenant_id = %(tenant_id)s AND currency = %(currency)s
 ORDER BY kind
 FOR NO KEY UPDATE;
+
+-- name: set_credit_limit
+UPDATE accounts
+SET credit_limit_nanos = %(credit_limit_nanos)s
+WHERE tenant_id = %(tenant_id)s AND currency = %(currency)s AND kind = 'WALLET';
 
 -- name: get_balance
 SELECT tenant_id, currency, credits_posted AS credited_nanos, debits_pending AS held_nanos,

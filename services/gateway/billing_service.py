@@ -1,10 +1,11 @@
-"""BillingService: wallets, prices, invoices, budgets; each in a file of its own."""
+"""BillingService: wallets, prices, invoices, budgets, proof; each in a file of its own."""
 
 from services.gateway.budget_calls import BudgetCalls
 from services.gateway.invoice_calls import InvoiceCalls
+from services.gateway.ledger_calls import LedgerCalls
 from services.gateway.price_calls import PriceCalls
 from services.gateway.wallet_calls import WalletCalls
 
 
-class BillingService(WalletCalls, PriceCalls, InvoiceCalls, BudgetCalls):
+class BillingService(WalletCalls, PriceCalls, InvoiceCalls, BudgetCalls, LedgerCalls):
     """Serves the calls of BillingService."""

@@ -1,5 +1,6 @@
 """BillingService: wallets and what moves in them."""
 
+from datetime import datetime
 from typing import Any
 
 import grpc.aio
@@ -14,7 +15,7 @@ from services.gateway.billing_calls import BillingCalls, existing_tenant
 from services.gateway.billing_messages import balance_message, transfer_message
 from services.gateway.callers import current_caller
 from services.gateway.conversions import to_datetime, to_uuid
-from services.gateway.errors import invalid_field, unsupported_parameter
+from services.gateway.errors import invalid_field
 from services.gateway.once import OnceKey, once_key
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_balance, named_tenant
@@ -63,15 +64,11 @@ class WalletCalls(BillingCalls):
     async def GrantCredit(
         self, request: billing_service_pb2.GrantCreditRequest, context: _Context
     ) -> billing_service_pb2.GrantCreditResponse:
-        if request.HasField("expire_time"):
-            raise unsupported_parameter("expire_time", "credit that expires is not supported yet")
-        if request.priority:
-            raise unsupported_parameter("priority", "lots of credit are not supported yet")
         tenant_id = named_tenant(current_caller(), request.parent)
         once = once_key(request, scope=resource_names.TENANT.write(tenant_id))
         async with transaction(self._operator_pool) as conn:
             tenant = await existing_tenant(conn, tenant_id, request.parent)
-            transfer = await _grant_once(conn, request, once, tenant_id)
+            transfer = await _grant_once(conn, request, once, tenant_id, now=self._now())
             balance = await _balance(conn, tenant)
         return billing_service_pb2.GrantCreditResponse(
             transfer=transfer_message(transfer),
@@ -84,6 +81,8 @@ async def _grant_once(
     request: billing_service_pb2.GrantCreditRequest,
     once: OnceKey,
     tenant_id: TenantId,
+    *,
+    now: datetime,
 ) -> Transfer:
     made = await operator_requests.claim(conn, once)
     if made is not None:
@@ -96,6 +95,8 @@ async def _grant_once(
             currency=request.amount.currency_code,
             description=request.description,
             request_id=to_uuid(request.request_id),
+            priority=request.priority,
+            expire_time=_expire_time(request, now=now),
         )
     except UnknownAccountError:
         raise invalid_field("amount.currency_code", "the tenant has no wallet in it") from None
@@ -104,6 +105,17 @@ async def _grant_once(
     name = resource_names.TRANSFER.write(tenant_id, str(transfer.transfer_id))
     await operator_requests.complete(conn, once, name)
     return transfer
+
+
+def _expire_time(
+    request: billing_service_pb2.GrantCreditRequest, *, now: datetime
+) -> datetime | None:
+    if not request.HasField("expire_time"):
+        return None
+    expire_time = to_datetime(request.expire_time, field="expire_time")
+    if expire_time <= now:
+        raise invalid_field("expire_time", "must be in the future")
+    return expire_time
 
 
 async def _transfer_of_name(conn: Connection, name: str) -> Transfer:

@@ -12,6 +12,7 @@ from database.secrets_directory import secrets_directory
 from services.housekeeper.duty import Duty, keep_doing
 from services.housekeeper.energy_hours import EnergyHours
 from services.housekeeper.invariant_watch import InvariantWatch
+from services.housekeeper.ledger_sealing import CreditExpiry, LedgerSealing
 from services.housekeeper.lost_work import LostWork
 from services.housekeeper.missing_tokens import MissingTokens
 from services.housekeeper.settings import Settings
@@ -21,7 +22,7 @@ from services.log import configure_log
 log = structlog.get_logger()
 
 # Each duty holds one connection for its lock while it works with another.
-_CONNECTIONS_MAX = 8
+_CONNECTIONS_MAX = 12
 
 
 def main() -> None:
@@ -62,6 +63,16 @@ def _duties(settings: Settings, pool: Pool) -> list[Duty]:
             name="unattended jobs",
             period_seconds=settings.sweep_seconds,
             work=unattended_jobs.sweep,
+        ),
+        Duty(
+            name="ledger sealing",
+            period_seconds=settings.seal_seconds,
+            work=LedgerSealing(pool).sweep,
+        ),
+        Duty(
+            name="credit expiry",
+            period_seconds=settings.expiry_seconds,
+            work=CreditExpiry(pool).sweep,
         ),
         Duty(
             name="invariants",

@@ -15,6 +15,10 @@ class Settings(BaseSettings):
     run_directory: Path
     sweep_seconds: PositiveFloat = 2.0
     invariant_seconds: PositiveFloat = 60.0
+    # How long a transfer may wait for its block in the chain.
+    seal_seconds: PositiveFloat = 10.0
+    # How often credit whose time is over is looked for.
+    expiry_seconds: PositiveFloat = 60.0
     sealing_seconds: PositiveFloat = 10.0
     # An interactive picture that nobody listens to for so long is cancelled.
     unattended_seconds: PositiveFloat = 10.0

@@ -237,6 +237,7 @@ async def open_shop(
     tenant_id: str,
     time_zone: str = "Europe/Berlin",
     price: PriceDocument = PRICE,
+    credit_nanos: int = 10_000_000_000,
 ) -> Shop:
     """Make a tenant with 10 EUR of credit and a price in a book of its own."""
     await become(connection, None)
@@ -252,14 +253,15 @@ async def open_shop(
         ),
     )
     await ledger.open_accounts(connection, tenant_id=tenant.tenant_id, currency="EUR")
-    await ledger.grant_credit(
-        connection,
-        tenant_id=tenant.tenant_id,
-        amount_nanos=10_000_000_000,
-        currency="EUR",
-        description="welcome",
-        request_id=None,
-    )
+    if credit_nanos:
+        await ledger.grant_credit(
+            connection,
+            tenant_id=tenant.tenant_id,
+            amount_nanos=credit_nanos,
+            currency="EUR",
+            description="welcome",
+            request_id=None,
+        )
     version = await insert_price_version(
         connection,
         price_book=tenant.price_book,

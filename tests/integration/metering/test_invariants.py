@@ -65,6 +65,16 @@ HARM: dict[str, LiteralString] = {
         UPDATE period_quantities SET quantity = quantity + 1
         WHERE tenant_id = %s AND component = 'PER_KWH'
     """,
+    "lots_differ_from_wallet": """
+        UPDATE credit_lots SET expired_nanos = 1, expire_time = now() WHERE tenant_id = %s
+    """,
+    "lot_counters_differ": """
+        UPDATE lot_consumptions SET amount_nanos = amount_nanos + 1 WHERE tenant_id = %s
+    """,
+    "transfer_on_no_list": """
+        DELETE FROM unsealed_transfers
+        WHERE tenant_id = %s AND transfer_id IN (SELECT max(transfer_id) FROM unsealed_transfers)
+    """,
 }
 
 

@@ -1,0 +1,52 @@
+"""Transfers are sealed into their tenant's chain; credit whose time is over expires."""
+
+from datetime import UTC, datetime
+
+import structlog
+
+from database.pool import Pool, transaction
+from metering.credit_lots import lots_to_expire
+from metering.ledger import expire_credit
+from metering.ledger_chain import BLOCK_TRANSFERS_MAX, seal_block, tenants_to_seal
+
+log = structlog.get_logger()
+
+_LOTS_PER_SWEEP = 1_000
+
+
+class LedgerSealing:
+    """Seals what every tenant has in no block; the duty's lock lets one do it at a time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def sweep(self) -> None:
+        async with self._pool.connection() as connection:
+            tenants = await tenants_to_seal(connection)
+        for tenant_id in tenants:
+            sealed = BLOCK_TRANSFERS_MAX
+            while sealed == BLOCK_TRANSFERS_MAX:
+                async with transaction(self._pool) as connection:
+                    sealed = await seal_block(connection, tenant_id)
+
+
+class CreditExpiry:
+    """Books to breakage what expired lots have left; holds keep theirs until they are resolved."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def sweep(self) -> None:
+        async with self._pool.connection() as connection:
+            lots = await lots_to_expire(connection, now=datetime.now(UTC), limit=_LOTS_PER_SWEEP)
+        for lot in lots:
+            async with transaction(self._pool) as connection:
+                amount_nanos = await expire_credit(connection, lot)
+            if amount_nanos:
+                log.info(
+                    "credit_expired",
+                    tenant=lot.tenant_id,
+                    lot=lot.lot_id,
+                    amount_nanos=amount_nanos,
+                    currency=lot.currency,
+                )
