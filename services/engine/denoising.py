@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import calculate_shift
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
     FlowMatchEulerDiscreteScheduler,
@@ -13,6 +12,8 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
 
 from services.engine.image_spec import ImageSpec
 from services.engine.loading import LoadedModel
+from services.engine.mmdit.conditioning import Conditioning
+from services.engine.mmdit.steps import StepInputs
 from services.engine.text_encoding import TextEmbedding
 
 
@@ -31,9 +32,8 @@ class Drawing:
 
     spec: ImageSpec
     schedule: NoiseSchedule
-    positive: TextEmbedding
-    negative: TextEmbedding | None
-    """Given exactly when the spec is guided."""
+    conditioning: Conditioning
+    """Of the negative prompt and the prompt; of the prompt alone where there is no guidance."""
     latents: torch.Tensor
     """[16, height / 8, width / 8], float32 whatever the model's type: rounding would add up."""
     step_index: int = 0
@@ -61,12 +61,24 @@ def start_drawing(
 ) -> Drawing:
     """Noise of the spec's seed, at the beginning of the spec's schedule."""
     assert (negative is not None) == spec.is_guided
+    schedule = make_schedule(model, spec)
     return Drawing(
         spec=spec,
-        schedule=make_schedule(model, spec),
-        positive=positive,
-        negative=negative,
+        schedule=schedule,
+        conditioning=condition(model, schedule, [negative, positive]),
         latents=initial_noise(model, spec),
+    )
+
+
+def condition(
+    model: LoadedModel, schedule: NoiseSchedule, embeddings: Sequence[TextEmbedding | None]
+) -> Conditioning:
+    """What the transformer is told in all steps; the negative prompt first, as diffusers has it."""
+    given = [embedding for embedding in embeddings if embedding is not None]
+    return model.transformer.condition(
+        tokens=torch.stack([embedding.tokens for embedding in given]),
+        pooled=torch.stack([embedding.pooled for embedding in given]),
+        timesteps=torch.tensor(schedule.timesteps, device=model.device),
     )
 
 
@@ -109,34 +121,17 @@ def next_latents(model: LoadedModel, drawings: Sequence[Drawing]) -> list[torch.
 
     The drawings themselves stay as they are, so that a step that fails can be taken again.
     """
-    velocities = predict_velocities(model.transformer, drawings, dtype=model.dtype)
-    return [
-        drawing.latents + drawing.sigma_change * velocity
-        for drawing, velocity in zip(drawings, velocities, strict=True)
-    ]
+    return list(model.steps.take(step_inputs(drawings)).unbind())
 
 
-def predict_velocities(
-    transformer: SD3Transformer2DModel, drawings: Sequence[Drawing], *, dtype: torch.dtype
-) -> torch.Tensor:
-    """[images, 16, h, w] in float32, guidance applied; one forward over all images."""
+def step_inputs(drawings: Sequence[Drawing]) -> StepInputs:
+    """The drawings side by side, each at its own place of its own schedule."""
     latents = torch.stack([drawing.latents for drawing in drawings])
-    timesteps = latents.new_tensor([d.schedule.timesteps[d.step_index] for d in drawings])
-    embeddings = [drawing.positive for drawing in drawings]
-    negatives = [drawing.negative for drawing in drawings if drawing.negative is not None]
-    assert len(negatives) in {0, len(drawings)}
-    copies = 2 if negatives else 1
-    # Negative half first, as the pipeline has it.
-    both = [*negatives, *embeddings]
-    output = transformer(
-        hidden_states=torch.cat([latents] * copies).to(dtype),
-        timestep=timesteps.repeat(copies),
-        encoder_hidden_states=torch.stack([embedding.tokens for embedding in both]),
-        pooled_projections=torch.stack([embedding.pooled for embedding in both]),
-        return_dict=False,
-    )[0].float()
-    if not negatives:
-        return output
-    unguided, guided = output.chunk(2)
-    scales = latents.new_tensor([d.spec.guidance_scale for d in drawings]).view(-1, 1, 1, 1)
-    return unguided + scales * (guided - unguided)
+    conditionings = [drawing.conditioning for drawing in drawings]
+    return StepInputs(
+        latents=latents,
+        modulation=torch.stack([d.conditioning.modulation[d.step_index] for d in drawings]),
+        context=torch.stack([conditioning.context for conditioning in conditionings]),
+        guidance=latents.new_tensor([drawing.spec.guidance_scale for drawing in drawings]),
+        sigma_change=latents.new_tensor([drawing.sigma_change for drawing in drawings]),
+    )

@@ -68,6 +68,7 @@ class DiffusionModel:
 
     def free_unused_memory(self) -> None:
         """Give what torch keeps for later back to the device, so that other sizes find room."""
+        self._loaded.steps.forget()
         if self._loaded.device.type == "cuda":
             torch.cuda.empty_cache()
 

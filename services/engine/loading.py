@@ -10,7 +10,6 @@ import diffusers
 import torch
 import transformers
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import (
     StableDiffusion3Pipeline,
 )
@@ -23,6 +22,9 @@ from transformers import PreTrainedTokenizerBase
 from services.engine.errors import DamagedModelError, ModelNotFoundError, WrongArchitectureError
 from services.engine.library_noise import silence_libraries
 from services.engine.marks import MarkKind, MarkSink, MarkWriter
+from services.engine.mmdit.arithmetic import Arithmetic
+from services.engine.mmdit.mmdit import Mmdit
+from services.engine.mmdit.steps import Steps, make_steps
 
 PIPELINE: Final = "StableDiffusion3Pipeline"
 # Component → the class it must be. T5 may be left out, as in diffusers.
@@ -49,7 +51,8 @@ class LoadedModel:
     name: str
     device: torch.device
     dtype: torch.dtype
-    transformer: SD3Transformer2DModel
+    transformer: Mmdit
+    steps: Steps
     vae: AutoencoderKL
     scheduler: FlowMatchEulerDiscreteScheduler
     clip_encoders: tuple[torch.nn.Module, torch.nn.Module]
@@ -76,6 +79,7 @@ def load_model(
     device: torch.device | str,
     dtype: torch.dtype | str,
     marks: MarkSink,
+    arithmetic: Arithmetic | None = None,
 ) -> LoadedModel:
     """Load any Stable Diffusion 3.5; raises a `ModelLoadError` that says what to mend.
 
@@ -89,11 +93,20 @@ def load_model(
         folder = find_folder(path_or_hub_name)
         index = check_folder(folder)
         parts = _load_parts(folder, index, device=device, dtype=parse_dtype(dtype))
+        if device.type == "cuda":
+            _fuse_decoder_norms(parts["vae"])
+        transformer = Mmdit(
+            parts["transformer"],
+            device=device,
+            dtype=parse_dtype(dtype),
+            arithmetic=arithmetic or Arithmetic(),
+        )
     return LoadedModel(
         name=path_or_hub_name,
         device=device,
         dtype=parse_dtype(dtype),
-        transformer=parts["transformer"],
+        transformer=transformer,
+        steps=make_steps(transformer),
         vae=parts["vae"],
         scheduler=_load_scheduler(folder),
         clip_encoders=(parts["text_encoder"], parts["text_encoder_2"]),
@@ -188,6 +201,13 @@ def check_weights(folder: Path) -> None:
             raise DamagedModelError(f"{path} is damaged ({error}): copy it again") from error
 
 
+def _fuse_decoder_norms(vae: AutoencoderKL) -> None:
+    # Imported here, for torch's CPU build comes without Triton.
+    from services.engine.vae.fused_norms import fuse_decoder_norms  # noqa: PLC0415
+
+    fuse_decoder_norms(vae)
+
+
 def _load_parts(
     folder: Path, index: Mapping[str, object], *, device: torch.device, dtype: torch.dtype
 ) -> dict[str, Any]:
@@ -197,7 +217,9 @@ def _load_parts(
             parts[component] = _load_tokenizer(folder, index, component)
     for component in WEIGHTS:
         if _is_there(index, component):
-            parts[component] = _load_weights(folder, component, dtype=dtype).to(device)
+            loaded = _load_weights(folder, component, dtype=dtype)
+            # The transformer goes to the device block by block, in the form it computes in.
+            parts[component] = loaded if component == "transformer" else loaded.to(device)
     return parts
 
 

@@ -19,6 +19,16 @@ class Settings(BaseSettings):
     model_name: str = Field(description="as in the catalogue; also the queue's name")
     model_path: str = Field(description="a folder in diffusers format, or a hub's name")
     device: str = Field(default="auto", description="auto: the GPU where there is one, else cpu")
+    backend: str = Field(
+        default="auto",
+        description="none, scaled_mm, transformer_engine, weight_storage; auto: by the GPU's kind",
+    )
+    fp8_recipe: str = Field(default="current", description="transformer_engine's: current, block")
+    attention: str = Field(default="auto", description="torch, cudnn, flash, flash_4")
+    modulation: str = Field(
+        default="resident",
+        description="offloaded keeps a third of the transformer's weights in the host's memory",
+    )
     batch_slots: PositiveInt = 4
     interactive_slots: NonNegativeInt = 1
     threads: PositiveInt = 1

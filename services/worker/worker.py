@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import structlog
 
-from services.engine.devices import choose_device, set_threads
+from services.engine.devices import ArithmeticWish, choose_device, set_threads
 from services.engine.engine import Engine
 from services.engine.loading import load_model
 from services.worker.attendance import Attendance
@@ -44,7 +44,15 @@ class Worker:
             batch_slots=settings.batch_slots, interactive_slots=settings.interactive_slots
         )
         self._in_flight = InFlight()
-        self._device = choose_device(settings.device)
+        self._device = choose_device(
+            settings.device,
+            ArithmeticWish(
+                backend=settings.backend,
+                fp8_recipe=settings.fp8_recipe,
+                attention=settings.attention,
+                modulation=settings.modulation,
+            ),
+        )
         session_id = SessionId(uuid4().hex)
         self._marks = MeterClient(socket_path=settings.meter_socket, session_id=session_id)
         self._recorder = RecorderClient(
@@ -93,6 +101,7 @@ class Worker:
             device=self._device.device,
             dtype=self._device.dtype,
             marks=self._marks,
+            arithmetic=self._device.arithmetic,
         )
         engine = Engine(
             model=model,

@@ -1,0 +1,231 @@
+"""One layer of the MMDiT: picture and text tokens attend jointly, then each goes its own way."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from services.engine.mmdit.attention import AttentionKernel, attend
+from services.engine.mmdit.linears.making import Linear, LinearMaker
+from services.engine.mmdit.rows import HeadNorms, LinearInput, Rows, Shift
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedForward:
+    """width → 4 · width → width."""
+
+    expand: Linear
+    shrink: Linear
+
+    def __call__(self, rows: LinearInput, operations: Rows) -> torch.Tensor:
+        return self.shrink(operations.gelu(self.expand(rows)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projections:
+    """Into attention and out of it; the last layer's text does not come out."""
+
+    qkv: Linear
+    norms: HeadNorms
+    out: Linear | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """The weights of one kind of token in one layer."""
+
+    projections: Projections
+    feed_forward: FeedForward | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerModulation:
+    """What the time step and the prompt do to one layer; each [images, pieces, width].
+
+    Pieces of the picture: shift, scale, gate of attention; shift, scale, gate of the feed-forward;
+    with a second attention its shift, scale, gate too. The last layer's text has shift and scale.
+    """
+
+    picture: torch.Tensor
+    text: torch.Tensor
+
+    @property
+    def picture_entry(self) -> Shift:
+        return Shift(self.picture[:, 0], self.picture[:, 1])
+
+    @property
+    def text_entry(self) -> Shift:
+        return Shift(self.text[:, 0], self.text[:, 1])
+
+
+@dataclass(slots=True, kw_only=True)
+class Tokens:
+    """One stream on its way: the sum so far, and its norm as the next layer's input."""
+
+    hidden: torch.Tensor
+    """[images, tokens, width]"""
+    rows: LinearInput
+    entry: Shift
+    """What `rows` was modulated with; a second attention norms the same sum anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One layer."""
+
+    picture: Stream
+    text: Stream
+    second_attention: Projections | None
+    """Over the picture's tokens alone (Medium's first layers)."""
+    heads: int
+    attention_kernel: AttentionKernel
+
+    def __call__(
+        self,
+        picture: Tokens,
+        text: Tokens,
+        *,
+        modulation: LayerModulation,
+        next_picture_entry: Shift,
+        next_text_entry: Shift | None,
+        operations: Rows,
+        exit_operations: Rows,
+    ) -> tuple[Tokens, Tokens | None]:
+        """Through the layer; the norm of the next one's entry is done in the last pass of this."""
+        attended = self._attend_jointly(picture, text, operations)
+        picture_count = picture.hidden.shape[1]
+        attention = attended_rows(self.picture, attended, 0, picture_count, operations)
+        second = self._attend_again(picture, modulation, operations)
+        hidden = picture.hidden
+        if second is not None:
+            hidden = operations.gated_sum(hidden, attention, modulation.picture[:, 2])
+            attention = second
+        picture = _leave(
+            self.picture,
+            hidden=hidden,
+            attention=attention,
+            pieces=modulation.picture,
+            attention_gate=2 if second is None else 8,
+            next_entry=next_picture_entry,
+            operations=operations,
+            exit_operations=exit_operations,
+        )
+        if self.text.feed_forward is None or next_text_entry is None:
+            return picture, None
+        text_count = text.hidden.shape[1]
+        text = _leave(
+            self.text,
+            hidden=text.hidden,
+            attention=attended_rows(self.text, attended, picture_count, text_count, operations),
+            pieces=modulation.text,
+            attention_gate=2,
+            next_entry=next_text_entry,
+            operations=operations,
+            exit_operations=operations,
+        )
+        return picture, text
+
+    def _attend_jointly(self, picture: Tokens, text: Tokens, operations: Rows) -> torch.Tensor:
+        images, picture_count, width = picture.hidden.shape
+        count = picture_count + text.hidden.shape[1]
+        joint = picture.hidden.new_empty((images, count, 3, self.heads, width // self.heads))
+        for stream, tokens, first in ((self.picture, picture, 0), (self.text, text, picture_count)):
+            qkv = stream.projections.qkv(tokens.rows)
+            operations.place_heads(qkv, stream.projections.norms, joint, first_token=first)
+        return attend(joint, self.attention_kernel)
+
+    def _attend_again(
+        self, picture: Tokens, modulation: LayerModulation, operations: Rows
+    ) -> torch.Tensor | None:
+        if self.second_attention is None or self.second_attention.out is None:
+            return None
+        images, count, width = picture.hidden.shape
+        entry = Shift(modulation.picture[:, 6], modulation.picture[:, 7])
+        qkv = self.second_attention.qkv(operations.normed(picture.hidden, entry))
+        own = picture.hidden.new_empty((images, count, 3, self.heads, width // self.heads))
+        operations.place_heads(qkv, self.second_attention.norms, own, first_token=0)
+        attended = attend(own, self.attention_kernel)
+        return self.second_attention.out(operations.attended(attended, 0, count))
+
+
+def attended_rows(
+    stream: Stream, attended: torch.Tensor, first_token: int, tokens: int, operations: Rows
+) -> torch.Tensor:
+    """A stream's part of what attention gave, through its projection out."""
+    assert stream.projections.out is not None
+    return stream.projections.out(operations.attended(attended, first_token, tokens))
+
+
+def _leave(
+    stream: Stream,
+    *,
+    hidden: torch.Tensor,
+    attention: torch.Tensor,
+    pieces: torch.Tensor,
+    attention_gate: int,
+    next_entry: Shift,
+    operations: Rows,
+    exit_operations: Rows,
+) -> Tokens:
+    """Add attention, go through the feed-forward part, norm for what comes next."""
+    assert stream.feed_forward is not None
+    middle = Shift(pieces[:, 3], pieces[:, 4])
+    hidden, rows = operations.gated_sum_normed(hidden, attention, pieces[:, attention_gate], middle)
+    fed = stream.feed_forward(rows, operations)
+    hidden, rows = exit_operations.gated_sum_normed(hidden, fed, pieces[:, 5], next_entry)
+    return Tokens(hidden=hidden, rows=rows, entry=next_entry)
+
+
+def take_block(
+    block: Any,  # noqa: ANN401  diffusers' JointTransformerBlock, whose parts it types loosely
+    *,
+    heads: int,
+    maker: LinearMaker,
+    place: Callable[[torch.Tensor], torch.Tensor],
+    attention_kernel: AttentionKernel,
+) -> Block:
+    """Take the weights out of diffusers' block; `place` moves a tensor to the device and type."""
+
+    def linear(*layers: torch.nn.Linear) -> Linear:
+        weight = torch.cat([place(layer.weight) for layer in layers])
+        bias = torch.cat([place(layer.bias) for layer in layers])
+        return maker.make(weight, bias)
+
+    def norms(query: Any, key: Any) -> HeadNorms:  # noqa: ANN401
+        return HeadNorms(place(query.weight), place(key.weight))
+
+    def feed_forward(part: Any) -> FeedForward | None:  # noqa: ANN401
+        if part is None:
+            return None
+        return FeedForward(expand=linear(part.net[0].proj), shrink=linear(part.net[2]))
+
+    attention, second = block.attn, block.attn2
+    text_out = None if block.context_pre_only else linear(attention.to_add_out)
+    return Block(
+        picture=Stream(
+            projections=Projections(
+                qkv=linear(attention.to_q, attention.to_k, attention.to_v),
+                norms=norms(attention.norm_q, attention.norm_k),
+                out=linear(attention.to_out[0]),
+            ),
+            feed_forward=feed_forward(block.ff),
+        ),
+        text=Stream(
+            projections=Projections(
+                qkv=linear(attention.add_q_proj, attention.add_k_proj, attention.add_v_proj),
+                norms=norms(attention.norm_added_q, attention.norm_added_k),
+                out=text_out,
+            ),
+            feed_forward=feed_forward(block.ff_context),
+        ),
+        second_attention=None
+        if second is None
+        else Projections(
+            qkv=linear(second.to_q, second.to_k, second.to_v),
+            norms=norms(second.norm_q, second.norm_k),
+            out=linear(second.to_out[0]),
+        ),
+        heads=heads,
+        attention_kernel=attention_kernel,
+    )

@@ -1,0 +1,1 @@
+"""Matrix products, one file per arithmetic; `making.py` picks."""

@@ -1,0 +1,67 @@
+"""Puts the fused group norm into diffusers' decoder, whose weights and order stay as they are."""
+
+from typing import Any, Final, cast
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+# A kernel is launched by kernel[grid](...), which no type of Triton's tells.
+# pyright: reportIndexIssue=false
+from services.engine.vae.norm_kernels import apply_kernel, partial_sums_kernel, statistics_kernel
+
+# Numbers in one tile, and programs that gather sums: four for each of Hopper's 132 processors.
+TILE: Final = 8192
+PROGRAMS: Final = 512
+
+
+class FusedGroupNormSilu(torch.nn.Module):
+    """`silu(norm(x))` for channels-last [pictures, channels, h, w], channels a power of two."""
+
+    def __init__(self, norm: torch.nn.GroupNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        pictures, channels, height, width = pixels.shape
+        groups, count, rows = self.norm.num_groups, height * width, max(1, TILE // channels)
+        partials = pixels.new_empty((pictures, PROGRAMS, 2, groups), dtype=torch.float32)
+        statistics = pixels.new_empty((pictures, 2, groups), dtype=torch.float32)
+        output = torch.empty_like(pixels)
+        shape = {"CHANNELS": channels, "GROUPS": groups, "ROWS": rows}
+        partial_sums_kernel[(PROGRAMS, pictures)](
+            pixels, partials, count, **shape, PROGRAMS=PROGRAMS
+        )
+        statistics_kernel[(pictures,)](
+            partials,
+            statistics,
+            count * channels // groups,
+            self.norm.eps,
+            GROUPS=groups,
+            PROGRAMS=PROGRAMS,
+        )
+        apply_kernel[(-(-count // rows), pictures)](
+            pixels, statistics, self.norm.weight, self.norm.bias, output, count, **shape
+        )
+        return output
+
+
+def fuse_decoder_norms(vae: AutoencoderKL) -> None:
+    """Replace every norm that is followed by SiLU in the decoder; call once, on a GPU."""
+    # torch's stubs do not know that a module takes a memory format alone.
+    cast("Any", vae).to(memory_format=torch.channels_last)
+    decoder: Any = vae.decoder
+    for resnet in decoder.mid_block.resnets:
+        _fuse_resnet(resnet)
+    for block in decoder.up_blocks:
+        for resnet in block.resnets:
+            _fuse_resnet(resnet)
+    decoder.conv_norm_out = FusedGroupNormSilu(decoder.conv_norm_out)
+    decoder.conv_act = torch.nn.Identity()
+
+
+def _fuse_resnet(resnet: Any) -> None:  # noqa: ANN401  diffusers' ResnetBlock2D
+    resnet.norm1 = FusedGroupNormSilu(resnet.norm1)
+    resnet.norm2 = FusedGroupNormSilu(resnet.norm2)
+    # Of the resnet it is applied after both norms and nowhere else (there is no time embedding).
+    resnet.nonlinearity = torch.nn.Identity()

@@ -1,0 +1,65 @@
+"""One linear layer in FP8: how near it comes, and that rows do not touch one another."""
+
+import pytest
+import torch
+from torch.nn.functional import linear
+
+from services.engine.closeness import signal_to_noise_db
+from services.engine.mmdit.backends import Backend
+from services.engine.mmdit.linears.making import Linear, LinearMaker
+from services.engine.mmdit.quantised_rows import quantise_rows
+
+FP8_ON_CPU = [Backend.SCALED_MM, Backend.WEIGHT_STORAGE]
+# E4M3 has three bits of mantissa: 31.8 dB for weights or activations alone, 28.7 for both.
+SQNR_MIN_DB = {Backend.SCALED_MM: 28.0, Backend.WEIGHT_STORAGE: 31.0}
+
+
+def random_layer(backend: Backend) -> tuple[Linear, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(7)
+    weight = torch.randn(320, 192, generator=generator) * 0.05
+    bias = torch.randn(320, generator=generator) * 0.01
+    return LinearMaker(backend).make(weight, bias), weight, bias
+
+
+@pytest.mark.parametrize("backend", FP8_ON_CPU)
+def test_a_layer_keeps_the_signal_to_noise_that_e4m3_allows(backend: Backend) -> None:
+    layer, weight, bias = random_layer(backend)
+    rows = torch.randn(64, 192, generator=torch.Generator().manual_seed(8))
+
+    given = layer(rows)
+
+    assert signal_to_noise_db(given, linear(rows, weight, bias)) > SQNR_MIN_DB[backend]
+
+
+@pytest.mark.parametrize("backend", FP8_ON_CPU)
+def test_an_outlier_in_one_row_costs_no_other_row(backend: Backend) -> None:
+    layer, _, _ = random_layer(backend)
+    rows = torch.randn(64, 192, generator=torch.Generator().manual_seed(8))
+    without = layer(rows)
+    rows[3, 5] = 1e4
+
+    given = layer(rows)
+
+    others = [row for row in range(64) if row != 3]
+    assert torch.equal(given[others], without[others])
+
+
+def test_quantised_rows_come_back_within_a_sixteenth_and_zeros_stay_zeros() -> None:
+    rows = torch.randn(16, 64, generator=torch.Generator().manual_seed(9))
+    rows[4] = 0.0
+
+    back = quantise_rows(rows).dequantised(torch.float32)
+
+    assert torch.all(back[4] == 0.0)
+    large = rows.abs() > rows.abs().amax(dim=-1, keepdim=True) / 64
+    assert torch.all(((back - rows).abs() <= rows.abs() / 16)[large])
+
+
+def test_an_fp8_layer_keeps_half_of_what_a_sixteen_bit_one_keeps() -> None:
+    weight, bias = torch.zeros(320, 192, dtype=torch.bfloat16), torch.zeros(320)
+
+    plain = LinearMaker(Backend.NONE).make(weight, bias)
+    stored = LinearMaker(Backend.WEIGHT_STORAGE).make(weight, bias)
+
+    assert plain.resident_bytes == 2 * 320 * 192 + 4 * 320
+    assert stored.resident_bytes == 320 * 192 + 4 * 320 + 4 * 320
