@@ -28,13 +28,14 @@ FILE = PictureFile(
 class Refusal(Exception):  # noqa: N818 - scripted, not raised by us
     """An answer that is not OK."""
 
-    def __init__(self, code: grpc.StatusCode, reason: str, *, retry_seconds: int = 0) -> None:
+    def __init__(self, code: grpc.StatusCode, reason: str, *, retry_seconds: float = 0.0) -> None:
         super().__init__(reason)
         self.code = code
         self.rich = status_pb2.Status(code=code.value[0], message=reason)
         self._add(error_details_pb2.ErrorInfo(reason=reason, domain="atelier"))
         if retry_seconds:
-            delay = Duration(seconds=retry_seconds)
+            delay = Duration()
+            delay.FromMilliseconds(round(1000 * retry_seconds))
             self._add(error_details_pb2.RetryInfo(retry_delay=delay))
 
     def _add(self, detail: Message) -> None:

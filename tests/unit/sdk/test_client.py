@@ -122,6 +122,30 @@ async def test_a_watch_goes_on_where_the_connection_broke(
     assert tokens == ["", "2", "3"]
 
 
+async def test_a_watch_that_finds_no_room_comes_back_when_the_server_says(
+    client: atelier.AsyncClient, service: SmallJobService
+) -> None:
+    full = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED", retry_seconds=0.01)
+    service.refusals = deque([full])
+    service.watch_parts = deque([[news("1", job=finished_job(1))]])
+
+    told = [one.resume_token async for one in client.watch_job("j1")]
+
+    assert told == ["1"]
+    assert len(service.requests) == 2
+
+
+async def test_a_saved_picture_may_be_read_by_whom_the_umask_allows(
+    client: atelier.AsyncClient, tmp_path: Path
+) -> None:
+    (tmp_path / "ordinary").touch()
+
+    await client.save_image(IMAGE, tmp_path / "picture.png")
+
+    mode = (tmp_path / "picture.png").stat().st_mode
+    assert mode == (tmp_path / "ordinary").stat().st_mode
+
+
 async def test_a_stream_that_ends_before_its_job_is_opened_again(
     client: atelier.AsyncClient, service: SmallJobService
 ) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import grpc
 
-from atelier.errors import ErrorStatus, UnavailableError
+from atelier.errors import CallError, ErrorStatus, UnavailableError
 from atelier.retries import RetryPolicy
 from atelier.settings import Login, parse_address
 from atelier.statuses import error_from_rpc
@@ -23,6 +23,9 @@ CALL_SECONDS_MAX = 30.0
 SILENCE_SECONDS_MAX = 45.0
 # A page of 1,000 images with prompts of 10,000 characters is larger than gRPC's own 4 MiB.
 _MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+# A channel that lost its server does not even try for so long; gRPC's own two minutes would outlast
+# our patience although the server is back.
+_RECONNECT_MILLISECONDS_MAX = 2000
 
 
 class Connection:
@@ -118,7 +121,7 @@ async def resumed(
                 failed_attempts = 0
                 yield answer
             return
-        except UnavailableError as error:
+        except CallError as error:
             failed_attempts += 1
             delay = retry_policy.delay_seconds(error, failed_attempts=failed_attempts)
             if delay is None:
@@ -134,6 +137,7 @@ def open_channel(address: str, *, root_certificates: bytes | None = None) -> "Ch
     options: Sequence[tuple[str, int]] = (
         ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
         ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
+        ("grpc.max_reconnect_backoff_ms", _RECONNECT_MILLISECONDS_MAX),
     )
     if not target.tls:
         return grpc.aio.insecure_channel(target.host_and_port, options=options)

@@ -3,11 +3,10 @@
 import contextlib
 import hashlib
 import io
-import os
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Protocol
 
 from atelier.errors import AtelierError, DownloadCorruptError
@@ -108,14 +107,15 @@ class VerifiedDownload:
 async def save_chunks(chunks: AsyncIterator[bytes], path: Path) -> None:
     """Write a file that is either whole or not there at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Not by tempfile, whose files are for their owner alone: who may read it is the umask's matter.
+    unfinished = path.with_name(f".{token_hex(8)}.unfinished")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with unfinished.open("xb") as file:
             async for chunk in chunks:
                 file.write(chunk)
-        Path(unfinished).replace(path)  # noqa: ASYNC240 - a rename does not wait
+        unfinished.replace(path)
     except BaseException:
-        Path(unfinished).unlink(missing_ok=True)  # noqa: ASYNC240 - nor does this
+        unfinished.unlink(missing_ok=True)
         raise
 
 
