@@ -191,8 +191,8 @@ async def test_a_picture_is_downloaded_whole_and_from_an_offset(
     assert (file.byte_count, file.content_type) == (len(picture), "image/png")
 
 
-async def store_picture(gateway: ServedGateway, drawer: Drawer, claimed: Any) -> None:
-    """Carry a picture to the object store, as the recorder's uploader does."""
+async def store_picture(gateway: ServedGateway, drawer: Drawer, claimed: Any) -> Path:
+    """Carry a picture to the object store, as the recorder's uploader does; returns its place."""
     ((path,),) = await gateway.rows(
         "SELECT object_path FROM pictures WHERE image_id = %(image)s",
         image=claimed.attempt.image_id,
@@ -205,6 +205,30 @@ async def store_picture(gateway: ServedGateway, drawer: Drawer, claimed: Any) ->
         "UPDATE pictures SET store_time = now() WHERE image_id = %(image)s",
         image=claimed.attempt.image_id,
     )
+    return target
+
+
+async def test_a_slow_reader_costs_the_gateway_a_few_chunks_and_nobody_else_anything(
+    gateway: ServedGateway, acme: Studio, drawer: Drawer
+) -> None:
+    await acme.member.jobs.CreateJob(create_job())
+    claimed = await drawer.claim()
+    await drawer.succeed(claimed, bytes(32 * 1024 * 1024))
+    stored = await store_picture(gateway, drawer, claimed)
+    name = f"tenants/-/jobs/{claimed.job_id}/images/{claimed.attempt.image_id}"
+    slow = acme.member.jobs.DownloadImage(job_service_pb2.DownloadImageRequest(name=name))
+    await slow.read()
+    await slow.read()
+
+    answered = await acme.member.jobs.GetJob(
+        job_service_pb2.GetJobRequest(name=name.partition("/images/")[0])
+    )
+    # What the gateway has not read yet is gone now: had it read on without us, all would come.
+    stored.unlink()
+    refused = await refusal(read_all(slow))
+
+    assert answered.succeeded_count == 1
+    assert (refused.code, refused.reason) == ("UNAVAILABLE", "BACKEND_DOWN")
 
 
 async def test_a_picture_that_is_not_there_is_told_from_one_that_cannot_be_read(
