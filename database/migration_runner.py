@@ -66,6 +66,7 @@ def migrate(
     with psycopg.connect(admin_url, autocommit=True, application_name="migrate") as connection:
         _lock(connection, wait_seconds=lock_wait_seconds)
         make_roles(connection)
+        connection.execute(queries["make_extensions"])
         connection.execute((_FOLDER / _HISTORY_FILE).read_bytes())
         missing = _missing(known, _applied(connection))
         for migration in missing:

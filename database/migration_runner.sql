@@ -6,6 +6,10 @@ SELECT pg_try_advisory_lock(%s)
 -- name: list_applied
 SELECT number, sha256 FROM applied_migrations ORDER BY number
 
+-- name: make_extensions
+-- Equality beside overlap in one exclusion constraint: billing periods of a tenant.
+CREATE EXTENSION IF NOT EXISTS btree_gist
+
 -- name: become_owner
 SET LOCAL ROLE atelier_owner
 

@@ -1,5 +1,7 @@
 """What can go wrong with money and energy, as far as a caller can act on it."""
 
+from datetime import datetime
+
 from tenants.ids import TenantId
 
 
@@ -73,6 +75,51 @@ class UsageInvalidError(MeteringError):
 
 class InvoiceNotFoundError(MeteringError):
     """There is no such period: misspelt, in the future, or before the tenant existed."""
+
+
+class InvoiceNotDueError(MeteringError):
+    """Its period is not over, or facts may still come; ``due_time`` says from when on."""
+
+    def __init__(self, invoice_id: str, *, due_time: datetime) -> None:
+        super().__init__(f"{invoice_id} can be finalized from {due_time.isoformat()} on")
+        self.due_time = due_time
+
+
+class InvoiceOutOfOrderError(MeteringError):
+    """Invoices follow one another: an earlier period waits, or a later one is finalized."""
+
+    def __init__(self, invoice_id: str, *, other_id: str) -> None:
+        super().__init__(f"{invoice_id} cannot be finalized with {other_id} as it is")
+        self.other_id = other_id
+
+
+class InvoiceStateError(MeteringError):
+    """The invoice's state does not admit that; ``state`` is the one it is in."""
+
+    def __init__(self, invoice_id: str, *, state: str) -> None:
+        super().__init__(f"{invoice_id} is {state}")
+        self.state = state
+
+
+class InvoiceAmountError(MeteringError):
+    """An amount that does not fit the invoice; ``due_nanos`` is what is left of it."""
+
+    def __init__(self, invoice_id: str, *, due_nanos: int, currency: str) -> None:
+        super().__init__(f"{invoice_id} has {due_nanos} nanos of {currency} left")
+        self.due_nanos = due_nanos
+        self.currency = currency
+
+
+class InvariantsViolatedError(MeteringError):
+    """Sums that must hold do not: nothing is invoiced; ``names`` are the invariants."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+
+
+class EnergyFactorsInvalidError(MeteringError):
+    """PUE or carbon intensity that cannot be."""
 
 
 class TimeZoneUnknownError(MeteringError):

@@ -29,6 +29,10 @@ _INVARIANTS: Final = {
     "lots_differ_from_wallet": _QUERIES["lots_differ_from_wallet"],
     "lot_counters_differ": _QUERIES["lot_counters_differ"],
     "transfer_on_no_list": _QUERIES["transfer_on_no_list"],
+    "usage_on_no_list": _QUERIES["usage_on_no_list"],
+    "invoice_lines_differ_from_total": _QUERIES["invoice_lines_differ_from_total"],
+    "invoice_differs_from_ledger": _QUERIES["invoice_differs_from_ledger"],
+    "credit_notes_above_total": _QUERIES["credit_notes_above_total"],
 }
 
 

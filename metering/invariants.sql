@@ -191,3 +191,52 @@ FROM transfers
 LEFT JOIN unsealed_transfers AS waiting USING (transfer_id)
 LEFT JOIN sealed_transfers AS sealed USING (transfer_id)
 WHERE (waiting.transfer_id IS NULL) = (sealed.transfer_id IS NULL);
+
+-- name: usage_on_no_list
+-- Each image's usage waits for an invoice or is on one; never both, never neither.
+SELECT count(*)
+FROM usage_records AS used
+LEFT JOIN uninvoiced_usage AS waiting USING (tenant_id, image_id)
+LEFT JOIN invoiced_usage AS invoiced USING (tenant_id, image_id)
+WHERE (waiting.image_id IS NULL) = (invoiced.image_id IS NULL);
+
+-- name: invoice_lines_differ_from_total
+SELECT count(*)
+FROM invoices
+WHERE total_nanos IS DISTINCT FROM (
+    SELECT coalesce(sum((line ->> 'billed_cost_nanos')::bigint), 0)
+    FROM jsonb_array_elements(document::jsonb -> 'lines') AS line);
+
+-- name: invoice_differs_from_ledger
+-- Captures of its images and what its finalization booked are the total before prepaid credit.
+WITH captures AS (
+    SELECT invoiced.tenant_id, invoiced.invoice_id, sum(capture.amount_nanos) AS amount_nanos
+    FROM invoiced_usage AS invoiced
+    JOIN transfers AS capture USING (tenant_id, image_id)
+    WHERE capture.kind = 'POST'
+    GROUP BY invoiced.tenant_id, invoiced.invoice_id
+), period_ends AS (
+    SELECT noted.tenant_id, noted.invoice_id,
+        sum(CASE WHEN booked.debit_account IN ('WALLET', 'RECEIVABLE') THEN booked.amount_nanos
+            ELSE -booked.amount_nanos END) AS amount_nanos
+    FROM invoice_transfers AS noted
+    JOIN transfers AS booked USING (tenant_id, transfer_id)
+    WHERE booked.reason IN ('VOLUME_TIER', 'MINIMUM', 'DISCOUNT', 'TAX', 'ROUNDING')
+    GROUP BY noted.tenant_id, noted.invoice_id
+)
+SELECT count(*)
+FROM invoices AS invoice
+LEFT JOIN captures USING (tenant_id, invoice_id)
+LEFT JOIN period_ends USING (tenant_id, invoice_id)
+WHERE invoice.total_nanos + invoice.credit_applied_nanos
+    <> coalesce(captures.amount_nanos, 0) + coalesce(period_ends.amount_nanos, 0);
+
+-- name: credit_notes_above_total
+SELECT count(*)
+FROM (
+    SELECT
+    FROM credit_notes AS note
+    JOIN invoices AS invoice USING (tenant_id, invoice_id)
+    GROUP BY tenant_id, invoice_id, invoice.total_nanos
+    HAVING sum(note.amount_nanos) > invoice.total_nanos
+) AS above;

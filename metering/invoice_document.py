@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
 from pydantic import TypeAdapter
 
+from metering.energy_factors import EnergyFactors
 from metering.energy_source import EnergySource
 from metering.price_document import Component, Tier
 from tenants.ids import ImageId, PriceId, TenantId
@@ -27,7 +28,16 @@ class LineKind(StrEnum):
     """Why a line is there."""
 
     USAGE = "USAGE"
+    # Usage of an earlier period that came when its invoice was finalized already.
+    ADJUSTMENT = "ADJUSTMENT"
+    # What volume tiers make of the period's usage beyond what was charged image by image.
+    VOLUME_TIER = "VOLUME_TIER"
+    # What is missing to the period's minimum.
+    MINIMUM = "MINIMUM"
+    DISCOUNT = "DISCOUNT"
     TAX = "TAX"
+    # Paid beforehand: prepaid credit that the usage has consumed; negative.
+    CREDIT_APPLIED = "CREDIT_APPLIED"
     # Takes the sum to the minor unit of the currency.
     ROUNDING = "ROUNDING"
 
@@ -45,7 +55,8 @@ class Party:
 class InvoiceLine:
     """One line; what follows ``billed_cost_nanos`` is told of usage.
 
-    Unit price and price version are None where several hold.
+    Unit price and price version are None where several hold. ``period`` names the earlier month
+    that an adjustment is for.
     """
 
     kind: LineKind
@@ -59,16 +70,42 @@ class InvoiceLine:
     consumed_quantity: Decimal | None = None
     consumed_unit: str = ""
     list_unit_price_nanos: Decimal | None = None
+    period: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceEnergy:
-    """What the invoice's images of one model consumed, by where the figure comes from."""
+    """What the invoice's images of one model consumed, by where the figure comes from.
+
+    The error is one standard deviation. ``factors`` is None where the operator has set none for
+    that time: then nothing is said about the building or the grid.
+    """
 
     model: str
     energy_source: EnergySource
     image_count: int
     energy_millijoules: int
+    energy_error_millijoules: int = 0
+    factors: EnergyFactors | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceDay:
+    """What was drawn and charged on one day of the tenant's clock."""
+
+    day: date
+    image_count: int
+    energy_millijoules: int
+    billed_cost_nanos: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceFailure:
+    """Images that did not come, for one reason; they cost nothing."""
+
+    outcome: str
+    failure_reason: str
+    image_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +126,24 @@ class InvoiceImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Invoice:
-    """The lines add up to ``total_nanos`` exactly: usage (``subtotal_nanos``), tax, rounding.
+class CreditNote:
+    """A correction of a finalized invoice; ``amount_nanos`` is positive and includes its tax."""
 
-    ``invoice_id`` is the period, such as ``2026-11``; ``invoice_number`` is None for a draft.
-    ``images`` is empty when there are too many to print.
+    credit_note_number: int
+    amount_nanos: int
+    tax_nanos: int
+    reason: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """The lines add up to ``total_nanos`` exactly.
+
+    ``subtotal_nanos`` is the net sum, ``credit_applied_nanos`` what of it was prepaid (positive
+    here, a negative line). ``invoice_id`` is the period, such as ``2026-11``; ``invoice_number`` is
+    None for a draft. ``images`` is empty when there are too many to print. From ``settle_time`` on
+    it tells what happened after it was finalized; that is no part of the document as sent.
     """
 
     tenant_id: TenantId
@@ -117,6 +167,19 @@ class Invoice:
     failed_image_count: int
     energy: tuple[InvoiceEnergy, ...]
     images: tuple[InvoiceImage, ...]
+    credit_applied_nanos: int = 0
+    days: tuple[InvoiceDay, ...] = ()
+    failures: tuple[InvoiceFailure, ...] = ()
+    settle_time: datetime | None = None
+    settle_note: str = ""
+    credit_notes: tuple[CreditNote, ...] = ()
+
+    @property
+    def due_nanos(self) -> int:
+        """What is still to be paid."""
+        if self.state in {InvoiceState.PAID, InvoiceState.VOID}:
+            return 0
+        return self.total_nanos - sum(note.amount_nanos for note in self.credit_notes)
 
 
 _ADAPTER: Final = TypeAdapter(Invoice)

@@ -23,7 +23,10 @@ _NAMES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageLineSum:
-    """Usage lines of a period that share all but their quantity and cost, summed."""
+    """Usage lines of a period that share all but their quantity and cost, summed.
+
+    ``period`` is empty, or the earlier month that late usage belongs to.
+    """
 
     component: Component
     model: str
@@ -34,23 +37,36 @@ class UsageLineSum:
     image_count: int
     consumed_quantity: Decimal
     billed_cost_nanos: int
+    period: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceTotals:
-    """Lines that add up to ``total_nanos`` exactly."""
+    """Lines that add up to ``total_nanos`` exactly, and who owes what of it where.
+
+    Of the total ``wallet_due_nanos`` is what the wallet went below zero for; the rest (tax,
+    rounding) is owed beside it.
+    """
 
     lines: tuple[InvoiceLine, ...]
     subtotal_nanos: int
     tax_nanos: int
+    credit_applied_nanos: int
     rounding_nanos: int
     total_nanos: int
+    wallet_due_nanos: int
 
 
-def total_usage(
-    sums: Sequence[UsageLineSum], prices: Mapping[PriceId, PriceDocument], *, currency: str
+def total_invoice(
+    sums: Sequence[UsageLineSum],
+    prices: Mapping[PriceId, PriceDocument],
+    *,
+    currency: str,
+    prepaid_nanos: int = 0,
 ) -> InvoiceTotals:
-    """Add tax, by the price versions the usage was charged under, and round to the minor unit.
+    """Add tax, by the price versions the usage was charged under; take off what was prepaid; round.
+
+    Credit pays what was charged, before tax; tax is on all of it, whoever paid when.
 
     Raises:
         CurrencyMixError: a price is in another currency than the invoice.
@@ -64,14 +80,23 @@ def total_usage(
     tax_lines = _tax_lines(sums, prices)
     subtotal_nanos = _sum_costs(usage_lines)
     tax_nanos = _sum_costs(tax_lines)
-    total_nanos = round_to_minor_unit(subtotal_nanos + tax_nanos, currency)
-    rounding_nanos = total_nanos - subtotal_nanos - tax_nanos
+    credit_nanos = max(0, min(prepaid_nanos, subtotal_nanos))
+    exact_nanos = subtotal_nanos + tax_nanos - credit_nanos
+    total_nanos = round_to_minor_unit(exact_nanos, currency)
+    rounding_nanos = total_nanos - exact_nanos
     return InvoiceTotals(
-        lines=(*usage_lines, *tax_lines, *_rounding_line(rounding_nanos)),
+        lines=(
+            *usage_lines,
+            *tax_lines,
+            *_line(LineKind.CREDIT_APPLIED, "Prepaid credit", -credit_nanos),
+            *_line(LineKind.ROUNDING, "Rounding", rounding_nanos),
+        ),
         subtotal_nanos=subtotal_nanos,
         tax_nanos=tax_nanos,
+        credit_applied_nanos=credit_nanos,
         rounding_nanos=rounding_nanos,
         total_nanos=total_nanos,
+        wallet_due_nanos=subtotal_nanos - credit_nanos,
     )
 
 
@@ -84,17 +109,19 @@ def _usage_lines(sums: Iterable[UsageLineSum]) -> list[InvoiceLine]:
 
 
 def _line_key(usage: UsageLineSum) -> tuple[str, ...]:
-    """What makes a line of its own, in the order lines are printed."""
+    """What makes a line of its own, in the order lines are printed: what came late at the end."""
     position = str(list(Component).index(usage.component))
-    return (usage.model, usage.tier, position, str(usage.list_unit_price_nanos))
+    price = str(usage.list_unit_price_nanos)
+    return (usage.period, usage.model, usage.tier, position, price)
 
 
 def _usage_line(group: Sequence[UsageLineSum]) -> InvoiceLine:
     first = group[0]
     price_ids = {usage.price_id for usage in group}
+    name = _NAMES[first.component]
     return InvoiceLine(
-        kind=LineKind.USAGE,
-        description=_NAMES[first.component],
+        kind=LineKind.ADJUSTMENT if first.period else LineKind.USAGE,
+        description=f"{name}, late usage of {first.period}" if first.period else name,
         billed_cost_nanos=sum(usage.billed_cost_nanos for usage in group),
         component=first.component,
         model=first.model,
@@ -104,6 +131,7 @@ def _usage_line(group: Sequence[UsageLineSum]) -> InvoiceLine:
         consumed_quantity=sum((usage.consumed_quantity for usage in group), Decimal(0)),
         consumed_unit=first.consumed_unit,
         list_unit_price_nanos=first.list_unit_price_nanos,
+        period=first.period,
     )
 
 
@@ -125,14 +153,11 @@ def _tax_lines(
     ]
 
 
-def _rounding_line(rounding_nanos: int) -> list[InvoiceLine]:
-    if rounding_nanos == 0:
+def _line(kind: LineKind, description: str, cost_nanos: int) -> list[InvoiceLine]:
+    """One line, or none where there is nothing to say."""
+    if cost_nanos == 0:
         return []
-    return [
-        InvoiceLine(
-            kind=LineKind.ROUNDING, description="Rounding", billed_cost_nanos=rounding_nanos
-        )
-    ]
+    return [InvoiceLine(kind=kind, description=description, billed_cost_nanos=cost_nanos)]
 
 
 def _sum_costs(lines: Iterable[InvoiceLine]) -> int:

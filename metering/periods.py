@@ -54,6 +54,14 @@ class BillingPeriod:
         return self.following.start_time
 
     @property
+    def preceding(self) -> "BillingPeriod":
+        """The month before."""
+        years, month_index = divmod(self.month - 2, _MONTHS)
+        return BillingPeriod(
+            year=self.year + years, month=month_index + 1, time_zone=self.time_zone
+        )
+
+    @property
     def following(self) -> "BillingPeriod":
         """The next month."""
         years, month_index = divmod(self.month, _MONTHS)

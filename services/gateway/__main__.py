@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import grpc.aio
 import structlog
@@ -20,7 +20,9 @@ from pydantic import ValidationError
 
 from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
 from database.wakeups import Wakeups
+from metering.energy_factors import read_energy_factors
 from metering.invoice_document import Party
+from metering.invoice_drafts import Issuer
 from services.gateway.admission import AdmissionGate
 from services.gateway.api_key_service import ApiKeyService
 from services.gateway.attendance import Attendance
@@ -268,11 +270,8 @@ def _servicers(
         billing=BillingService(
             pool=pool,
             operator_pool=operator_pool,
-            seller=Party(
-                legal_name=settings.seller_legal_name,
-                postal_address=settings.seller_postal_address,
-                vat_id=settings.seller_vat_id,
-            ),
+            issuer=_issuer(settings),
+            invoice_grace=timedelta(seconds=settings.invoice_grace_seconds),
             page_tokens=page_tokens,
             now=_now,
         ),
@@ -310,6 +309,18 @@ def _guard(settings: Settings, *, pool: Pool, drain: Drain) -> CallGuard:
         drain=drain,
         unary_deadline_seconds=settings.unary_deadline_seconds,
         not_implemented=not_implemented_calls(SERVICER_TYPES),
+    )
+
+
+def _issuer(settings: Settings) -> Issuer:
+    path = settings.energy_factors_path
+    return Issuer(
+        seller=Party(
+            legal_name=settings.seller_legal_name,
+            postal_address=settings.seller_postal_address,
+            vat_id=settings.seller_vat_id,
+        ),
+        energy_factors=read_energy_factors(path) if path else (),
     )
 
 

@@ -1,13 +1,26 @@
 """Balances, transfers and invoices as the contract's messages."""
 
 from datetime import datetime
+from decimal import Decimal
+from typing import Final
 
 from atelier.v1 import billing_service_pb2, image_pb2
-from metering.invoice_document import Invoice, InvoiceLine, Party
+from metering.invoice_document import (
+    CreditNote,
+    Invoice,
+    InvoiceEnergy,
+    InvoiceLine,
+    InvoiceState,
+    Party,
+)
 from metering.ledger import Balance, Transfer
+from metering.money import exact_text
 from services.gateway import resource_names
 from services.gateway.conversions import enum_number, to_money, to_timestamp
 from services.gateway.job_messages import energy_source_number
+
+# A milligram: far below what a single image stands for.
+_CARBON_PLACES: Final = Decimal("0.001")
 
 
 def balance_message(balance: Balance, *, read_time: datetime) -> billing_service_pb2.Balance:
@@ -64,16 +77,57 @@ def invoice_message(invoice: Invoice, *, with_lines: bool) -> billing_service_pb
         total=to_money(invoice.total_nanos, currency),
         image_count=invoice.image_count,
         energy_millijoules=sum(part.energy_millijoules for part in invoice.energy),
-        energies=[
-            billing_service_pb2.InvoiceEnergy(
-                model=resource_names.MODEL.write(part.model),
-                energy_source=energy_source_number(part.energy_source),
-                image_count=part.image_count,
-                energy_millijoules=part.energy_millijoules,
+        energies=[_energy_message(part) for part in invoice.energy],
+        credit_applied=to_money(invoice.credit_applied_nanos, currency),
+        due=to_money(invoice.due_nanos, currency),
+        finalize_time=None
+        if invoice.state is InvoiceState.DRAFT
+        else to_timestamp(invoice.issue_time),
+        payment_time=to_timestamp(invoice.settle_time)
+        if invoice.state is InvoiceState.PAID
+        else None,
+        void_time=to_timestamp(invoice.settle_time) if invoice.state is InvoiceState.VOID else None,
+        credit_notes=[credit_note_message(note, invoice) for note in invoice.credit_notes],
+        failures=[
+            billing_service_pb2.InvoiceFailure(
+                outcome=enum_number(image_pb2.ImageState, failure.outcome),
+                failure_reason=failure.failure_reason,
+                image_count=failure.image_count,
             )
-            for part in invoice.energy
+            for failure in invoice.failures
         ],
     )
+
+
+def credit_note_message(note: CreditNote, invoice: Invoice) -> billing_service_pb2.CreditNote:
+    """Write a correction of an invoice."""
+    number = str(note.credit_note_number)
+    return billing_service_pb2.CreditNote(
+        name=resource_names.CREDIT_NOTE.write(invoice.tenant_id, invoice.invoice_id, number),
+        credit_note_number=number,
+        amount=to_money(note.amount_nanos, invoice.currency),
+        tax=to_money(note.tax_nanos, invoice.currency),
+        reason=note.reason,
+        create_time=to_timestamp(note.create_time),
+    )
+
+
+def _energy_message(part: InvoiceEnergy) -> billing_service_pb2.InvoiceEnergy:
+    message = billing_service_pb2.InvoiceEnergy(
+        model=resource_names.MODEL.write(part.model),
+        energy_source=energy_source_number(part.energy_source),
+        image_count=part.image_count,
+        energy_millijoules=part.energy_millijoules,
+        energy_error_millijoules=part.energy_error_millijoules,
+    )
+    if part.factors is not None:
+        message.carbon_grams = exact_text(
+            part.factors.carbon_grams(part.energy_millijoules).quantize(_CARBON_PLACES)
+        )
+        message.pue = exact_text(part.factors.pue)
+        message.carbon_grams_per_kwh = exact_text(part.factors.carbon_grams_per_kwh)
+        message.factors_source = part.factors.source
+    return message
 
 
 def _line_message(

@@ -2,10 +2,13 @@
 
 from services.gateway.budget_calls import BudgetCalls
 from services.gateway.invoice_calls import InvoiceCalls
+from services.gateway.invoice_state_calls import InvoiceStateCalls
 from services.gateway.ledger_calls import LedgerCalls
 from services.gateway.price_calls import PriceCalls
 from services.gateway.wallet_calls import WalletCalls
 
 
-class BillingService(WalletCalls, PriceCalls, InvoiceCalls, BudgetCalls, LedgerCalls):
+class BillingService(
+    WalletCalls, PriceCalls, InvoiceCalls, InvoiceStateCalls, BudgetCalls, LedgerCalls
+):
     """Serves the calls of BillingService."""

@@ -14,8 +14,15 @@ from metering.errors import (
     BudgetExceededError,
     CurrencyMixError,
     InsufficientBalanceError,
+    InvariantsViolatedError,
+    InvoiceAmountError,
+    InvoiceNotDueError,
+    InvoiceNotFoundError,
+    InvoiceOutOfOrderError,
+    InvoiceStateError,
     LedgerMismatchError,
 )
+from metering.money import decimal_text
 from services.gateway import errors, resource_names
 from services.gateway.errors import CallRefusedError, FieldViolation, Refusal
 from services.jobs.errors import InvalidTransitionError, RequestIdReusedError
@@ -39,7 +46,7 @@ def _refused(error: BaseException) -> CallRefusedError | None:
         return error
     if isinstance(error, UNREACHABLE_ERRORS):
         return errors.database_down()
-    return _money_refused(error) or _job_refused(error)
+    return _money_refused(error) or _invoice_refused(error) or _job_refused(error)
 
 
 def _money_refused(error: BaseException) -> CallRefusedError | None:
@@ -52,10 +59,32 @@ def _money_refused(error: BaseException) -> CallRefusedError | None:
             return errors.budget_exceeded(
                 resource_names.BUDGET.write(error.tenant_id, error.budget_id)
             )
-        case LedgerMismatchError() | CurrencyMixError():
+        case LedgerMismatchError() | CurrencyMixError() | InvariantsViolatedError():
             return errors.invoicing_stopped()
         case AmountOverflowError():
             return errors.invalid_field("request", "comes to more money than a wallet can hold")
+        case _:
+            return None
+
+
+def _invoice_refused(error: BaseException) -> CallRefusedError | None:
+    match error:
+        case InvoiceNotFoundError():
+            return errors.not_found(f"invoice {error}")
+        case InvoiceStateError():
+            return errors.invalid_state(f"the invoice is {error.state}", state=error.state)
+        case InvoiceNotDueError():
+            return errors.invalid_state(
+                "the period or its grace for late facts is not over",
+                due_time=error.due_time.isoformat(),
+            )
+        case InvoiceOutOfOrderError():
+            return errors.invalid_state(
+                f"invoices follow one another: see {error.other_id}", invoice=error.other_id
+            )
+        case InvoiceAmountError():
+            amount = f"{decimal_text(error.due_nanos)} {error.currency}"
+            return errors.invalid_field("amount", f"the invoice has {amount} left")
         case _:
             return None
 

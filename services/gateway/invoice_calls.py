@@ -41,7 +41,7 @@ class InvoiceCalls(BillingCalls):
             invoices = await list_invoices(
                 conn,
                 tenant,
-                seller=self._seller,
+                issuer=self._issuer,
                 now=self._now(),
                 limit=pages.limit,
                 before=pages.position[0] if pages.position else None,
@@ -78,7 +78,7 @@ class InvoiceCalls(BillingCalls):
                 invoice_id = period.invoice_id
             try:
                 return await get_invoice(
-                    conn, tenant, invoice_id=invoice_id, seller=self._seller, now=now
+                    conn, tenant, invoice_id=invoice_id, issuer=self._issuer, now=now
                 )
             except InvoiceNotFoundError:
                 raise not_found(name) from None

@@ -38,6 +38,12 @@ class Settings(KeySettings):
     )
     seller_postal_address: str = Field(default="", description="lines separated by newlines")
     seller_vat_id: str = ""
+    # So long after a period's end its invoice stays a draft: facts may come late.
+    invoice_grace_seconds: float = Field(default=24 * 3600.0, ge=0)
+    energy_factors_path: Path | None = Field(
+        default=None,
+        description="PUE and carbon by version; none: left out of reports",
+    )
 
     page_token_secret: SecretStr = Field(min_length=32, description="HMAC key of page tokens")
 

@@ -82,6 +82,7 @@ def gateway_settings(installation: Installation) -> dict[str, str]:
         "ATELIER_GATEWAY_KEY_PEPPER": installation.secrets.key_pepper,
         "ATELIER_GATEWAY_PAGE_TOKEN_SECRET": installation.secrets.page_token_secret,
         "ATELIER_GATEWAY_MODEL_CATALOGUE_PATH": str(installation.settings.model_catalogue_path),
+        "ATELIER_GATEWAY_ENERGY_FACTORS_PATH": str(installation.settings.energy_factors_path),
         "ATELIER_GATEWAY_DRAIN_SECONDS": str(installation.settings.drain_seconds),
     }
 

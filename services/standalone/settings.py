@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     # A server of the operator's own instead of the embedded one; its administrator's URL.
     database_url: SecretStr | None = Field(default=None, validation_alias="ATELIER_DATABASE_URL")
     model_catalogue_path: Path = REPOSITORY / "deploy" / "models.toml"
+    energy_factors_path: Path = REPOSITORY / "deploy" / "energy_factors.toml"
     cpu_device_count: PositiveInt = Field(default=8, description="workers that may share this CPU")
     use_gpus: bool = Field(
         default=False,

@@ -9,6 +9,9 @@ from psycopg import AsyncConnection
 from metering import ledger
 from metering.budgets import Budget, BudgetEnforcement, BudgetPeriod, NewBudget, set_budget
 from metering.energy_source import EnergySource
+from metering.invoice_document import Invoice, Party
+from metering.invoice_drafts import Issuer
+from metering.invoice_finalization import finalize_invoice
 from metering.price_book import PriceVersion, insert_price_version
 from metering.price_document import (
     CeilingBound,
@@ -26,10 +29,11 @@ from services.jobs.finishes import DrawnAttempt, DrawnEnergy, NewPicture
 from services.jobs.records import ClaimedImage, ImageSpec, NewImage, NewJob, WorkerIdentity
 from services.jobs.worker_session_store import Heartbeat
 from tenants.ids import GpuId, ImageId, JobId, KeyId, SessionId, TenantId
-from tenants.tenant_store import NewTenant, Tenant, insert_tenant
+from tenants.tenant_store import NewTenant, Tenant, insert_tenant, lock_tenant
 from tests.integration.fixture_types import Become
 
 MODEL = "mini"
+ISSUER = Issuer(seller=Party(legal_name="Nordlicht GmbH", postal_address="Hamburg", vat_id="DE1"))
 PRICE = PriceDocument(
     currency="EUR",
     components=(
@@ -222,6 +226,35 @@ class Shop:
             "UPDATE transfers SET create_time = %s WHERE job_id = %s", time, job_id
         )
 
+    async def finalize(self, invoice_id: str, *, now: datetime) -> Invoice:
+        """Finalize a month as the operator, a day after its end at the earliest."""
+        await self.as_role("atelier_operator")
+        tenant = await lock_tenant(self.connection, self.tenant_id)
+        assert tenant is not None
+        return await finalize_invoice(
+            self.connection,
+            tenant,
+            invoice_id=invoice_id,
+            issuer=ISSUER,
+            grace=timedelta(hours=24),
+            now=now,
+        )
+
+    async def open_since(self, time: datetime) -> None:
+        """Let the tenant have been there for longer."""
+        await self.without_guards(
+            "UPDATE tenants SET create_time = %s WHERE tenant_id = %s", time, self.tenant_id
+        )
+
+    async def grant_early(self, time: datetime) -> None:
+        """Let the tenant's credit have been granted at another time."""
+        await self.without_guards(
+            "UPDATE transfers SET create_time = %s "
+            "WHERE tenant_id = %s AND reason = 'CREDIT_GRANT'",
+            time,
+            self.tenant_id,
+        )
+
     async def without_guards(self, statement: LiteralString, *parameters: object) -> None:
         """Change rows behind the triggers and foreign keys, as nobody can at run time."""
         await self.become(self.connection, None)
@@ -239,7 +272,7 @@ async def open_shop(
     price: PriceDocument = PRICE,
     credit_nanos: int = 10_000_000_000,
 ) -> Shop:
-    """Make a tenant with 10 EUR of credit and a price in a book of its own."""
+    """Make a tenant with credit (10 EUR) and a price in a book of its own."""
     await become(connection, None)
     tenant = await insert_tenant(
         connection,

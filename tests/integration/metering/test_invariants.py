@@ -1,5 +1,6 @@
 """Every invariant is silent while all is well, and tells of exactly the harm it watches for."""
 
+from datetime import UTC, datetime
 from typing import LiteralString
 
 import pytest
@@ -75,15 +76,30 @@ HARM: dict[str, LiteralString] = {
         DELETE FROM unsealed_transfers
         WHERE tenant_id = %s AND transfer_id IN (SELECT max(transfer_id) FROM unsealed_transfers)
     """,
+    "usage_on_no_list": """
+        DELETE FROM uninvoiced_usage WHERE tenant_id = %s
+    """,
+    "invoice_lines_differ_from_total": """
+        UPDATE invoices SET total_nanos = total_nanos + 1 WHERE tenant_id = %s
+    """,
+    "invoice_differs_from_ledger": """
+        DELETE FROM invoice_transfers AS noted USING transfers AS tax
+        WHERE noted.tenant_id = %s AND tax.transfer_id = noted.transfer_id AND tax.reason = 'TAX'
+    """,
+    "credit_notes_above_total": """
+        INSERT INTO credit_notes VALUES (%s, 1, '2026-10', 'EUR', 10000000, 0, 0, 'x', now())
+    """,
 }
 
 
 @pytest.fixture
 async def shop(connection: AsyncConnection, become: Become) -> Shop:
-    """One image that was charged, one that failed, one that waits."""
+    """One image that was charged and invoiced, one that failed, one that waits."""
     shop = await open_shop(connection, become, tenant_id="acme-of-invariants")
     await shop.set_budget()
-    await shop.sell()
+    await shop.open_since(datetime(2026, 1, 1, tzinfo=UTC))
+    await shop.move_charges(await shop.sell(), datetime(2026, 10, 10, tzinfo=UTC))
+    await shop.finalize("2026-10", now=datetime(2026, 11, 10, tzinfo=UTC))
     await shop.fail()
     await shop.accept()
     return shop

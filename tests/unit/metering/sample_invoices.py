@@ -12,7 +12,7 @@ from metering.invoice_document import (
     InvoiceState,
     Party,
 )
-from metering.invoice_totals import UsageLineSum, total_usage
+from metering.invoice_totals import UsageLineSum, total_invoice
 from metering.price_document import Component, PriceComponent, PriceDocument, TaxRate, Tier
 from tenants.ids import ImageId, PriceId, TenantId
 
@@ -107,7 +107,7 @@ _SUMS = [
 
 def sample_invoice() -> Invoice:
     """A draft in the middle of its month."""
-    totals = total_usage(_SUMS, {PriceId("p1"): _PRICE}, currency="EUR")
+    totals = total_invoice(_SUMS, {PriceId("p1"): _PRICE}, currency="EUR")
     return Invoice(
         tenant_id=TenantId("acme"),
         invoice_id="2026-11",
@@ -158,7 +158,7 @@ def finalized_invoice() -> Invoice:
 
 
 def empty_invoice() -> Invoice:
-    totals = total_usage([], {}, currency="EUR")
+    totals = total_invoice([], {}, currency="EUR")
     return replace(
         sample_invoice(),
         lines=totals.lines,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from metering.errors import CurrencyMixError
 from metering.invoice_document import InvoiceLine, LineKind
-from metering.invoice_totals import UsageLineSum, total_usage
+from metering.invoice_totals import UsageLineSum, total_invoice
 from metering.money import minor_digits
 from metering.price_document import Component, PriceComponent, PriceDocument, TaxRate, Tier
 from tenants.ids import PriceId
@@ -49,7 +49,7 @@ def usage(
 
 
 def test_an_invoice_has_usage_tax_and_rounding_and_ends_at_the_minor_unit() -> None:
-    totals = total_usage([usage()], {PriceId("p1"): price(VAT)}, currency="EUR")
+    totals = total_invoice([usage()], {PriceId("p1"): price(VAT)}, currency="EUR")
 
     assert totals.lines == (
         InvoiceLine(
@@ -75,7 +75,7 @@ def test_an_invoice_has_usage_tax_and_rounding_and_ends_at_the_minor_unit() -> N
 
 
 def test_price_versions_with_the_same_unit_price_share_a_line() -> None:
-    totals = total_usage(
+    totals = total_invoice(
         [usage(price_id="p1"), usage(price_id="p2")],
         {PriceId("p1"): price(), PriceId("p2"): price()},
         currency="EUR",
@@ -88,7 +88,7 @@ def test_price_versions_with_the_same_unit_price_share_a_line() -> None:
 
 
 def test_another_unit_price_tier_model_or_component_is_a_line_of_its_own() -> None:
-    totals = total_usage(
+    totals = total_invoice(
         [
             usage(),
             usage(unit_price_nanos=5_000_000),
@@ -112,7 +112,7 @@ def test_another_unit_price_tier_model_or_component_is_a_line_of_its_own() -> No
 
 def test_usage_is_taxed_by_the_price_it_was_charged_under() -> None:
     reduced = TaxRate(display_name="VAT 7 %", rate_millionths=70_000)
-    totals = total_usage(
+    totals = total_invoice(
         [usage(price_id="p1"), usage(price_id="p2")],
         {PriceId("p1"): price(VAT), PriceId("p2"): price(reduced)},
         currency="EUR",
@@ -126,7 +126,7 @@ def test_usage_is_taxed_by_the_price_it_was_charged_under() -> None:
 
 
 def test_an_empty_period_costs_nothing() -> None:
-    totals = total_usage([], {}, currency="EUR")
+    totals = total_invoice([], {}, currency="EUR")
 
     assert totals.lines == ()
     assert totals.total_nanos == 0
@@ -134,7 +134,7 @@ def test_an_empty_period_costs_nothing() -> None:
 
 def test_a_price_in_another_currency_is_refused() -> None:
     with pytest.raises(CurrencyMixError):
-        total_usage([usage()], {PriceId("p1"): price(currency="USD")}, currency="EUR")
+        total_invoice([usage()], {PriceId("p1"): price(currency="USD")}, currency="EUR")
 
 
 @given(
@@ -150,7 +150,9 @@ def test_the_lines_of_every_invoice_add_up_to_its_total(
         usage(billed_cost_nanos=cost, unit_price_nanos=number) for number, cost in enumerate(costs)
     ]
 
-    totals = total_usage(sums, {PriceId("p1"): price(*taxes, currency=currency)}, currency=currency)
+    totals = total_invoice(
+        sums, {PriceId("p1"): price(*taxes, currency=currency)}, currency=currency
+    )
 
     gross = Fraction(sum(costs) + sum(round(Fraction(sum(costs) * rate, 10**6)) for rate in rates))
     unit = 10 ** (9 - minor_digits(currency))

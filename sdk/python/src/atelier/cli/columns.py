@@ -6,7 +6,7 @@ from atelier.cli.output import Column, enum_word, joules_text, moment_text
 from atelier.money import format_money
 from atelier.names import last_id
 from atelier.v1.api_key_service_pb2 import ApiKey, ApiKeyState, KeyRole
-from atelier.v1.billing_service_pb2 import Balance, Invoice, InvoiceState
+from atelier.v1.billing_service_pb2 import Balance, CreditNote, Invoice, InvoiceState
 from atelier.v1.energy_pb2 import EnergySource
 from atelier.v1.image_pb2 import Image, ImageState, Tier
 from atelier.v1.job_service_pb2 import Job, JobState
@@ -126,6 +126,13 @@ INVOICE_COLUMNS: Sequence[Column[Invoice]] = (
     Column("before tax", lambda invoice: format_money(invoice.net_total), is_number=True),
     Column("tax", lambda invoice: format_money(invoice.tax_total), is_number=True),
     Column("total", lambda invoice: format_money(invoice.total), is_number=True),
+    Column("due", lambda invoice: format_money(invoice.due), is_number=True),
+)
+CREDIT_NOTE_COLUMNS: Sequence[Column[CreditNote]] = (
+    Column("number", lambda note: note.credit_note_number),
+    Column("amount", lambda note: format_money(note.amount), is_number=True),
+    Column("of it tax", lambda note: format_money(note.tax), is_number=True),
+    Column("reason", lambda note: note.reason, is_text=True),
 )
 PRICE_COLUMNS: Sequence[Column[PriceVersion]] = (
     Column("price", lambda price: last_id(price.name)),

@@ -8,6 +8,7 @@ import sys
 import click
 
 from atelier.cli.admin_commands import admin
+from atelier.cli.admin_invoice_commands import admin_invoices
 from atelier.cli.generate_command import generate
 from atelier.cli.invoice_commands import invoices
 from atelier.cli.job_commands import jobs
@@ -57,6 +58,7 @@ for command in (
     completion,
 ):
     atelier.add_command(command)
+admin.add_command(admin_invoices)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -110,6 +110,8 @@ class _InvoiceLineKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Invoi
     """Paid from prepaid credit; negative."""
     INVOICE_LINE_KIND_ROUNDING: _InvoiceLineKind.ValueType  # 7
     """To the currency's minor unit, so that the lines add up to the total exactly."""
+    INVOICE_LINE_KIND_VOLUME_TIER: _InvoiceLineKind.ValueType  # 8
+    """What volume tiers make of the period's quantity, beyond what its images were charged."""
 
 class InvoiceLineKind(_InvoiceLineKind, metaclass=_InvoiceLineKindEnumTypeWrapper):
     """What a line of an invoice is for."""
@@ -130,6 +132,8 @@ INVOICE_LINE_KIND_CREDIT_APPLIED: InvoiceLineKind.ValueType  # 6
 """Paid from prepaid credit; negative."""
 INVOICE_LINE_KIND_ROUNDING: InvoiceLineKind.ValueType  # 7
 """To the currency's minor unit, so that the lines add up to the total exactly."""
+INVOICE_LINE_KIND_VOLUME_TIER: InvoiceLineKind.ValueType  # 8
+"""What volume tiers make of the period's quantity, beyond what its images were charged."""
 Global___InvoiceLineKind: _TypeAlias = InvoiceLineKind  # noqa: Y015
 
 class _InvoiceFileKind:
@@ -144,6 +148,10 @@ class _InvoiceFileKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Invoi
     """For people."""
     INVOICE_FILE_KIND_CSV: _InvoiceFileKind.ValueType  # 2
     """For programs: the lines as comma-separated values."""
+    INVOICE_FILE_KIND_PARQUET: _InvoiceFileKind.ValueType  # 3
+    """For programs: the lines as Apache Parquet, decimal amounts."""
+    INVOICE_FILE_KIND_FOCUS: _InvoiceFileKind.ValueType  # 4
+    """For programs: the lines as FOCUS 1.2, comma-separated values."""
 
 class InvoiceFileKind(_InvoiceFileKind, metaclass=_InvoiceFileKindEnumTypeWrapper):
     """The kind of an invoice's file."""
@@ -154,6 +162,10 @@ INVOICE_FILE_KIND_PDF: InvoiceFileKind.ValueType  # 1
 """For people."""
 INVOICE_FILE_KIND_CSV: InvoiceFileKind.ValueType  # 2
 """For programs: the lines as comma-separated values."""
+INVOICE_FILE_KIND_PARQUET: InvoiceFileKind.ValueType  # 3
+"""For programs: the lines as Apache Parquet, decimal amounts."""
+INVOICE_FILE_KIND_FOCUS: InvoiceFileKind.ValueType  # 4
+"""For programs: the lines as FOCUS 1.2, comma-separated values."""
 Global___InvoiceFileKind: _TypeAlias = InvoiceFileKind  # noqa: Y015
 
 class _BudgetPeriod:
@@ -768,6 +780,9 @@ class Invoice(_message.Message):
     VOID_TIME_FIELD_NUMBER: _builtins.int
     CREDIT_NOTES_FIELD_NUMBER: _builtins.int
     ENERGIES_FIELD_NUMBER: _builtins.int
+    CREDIT_APPLIED_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}/invoices/{invoice}`, where the id is the billing period, such as 2026-11."""
     invoice_number: _builtins.str
@@ -832,6 +847,18 @@ class Invoice(_message.Message):
     def energies(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceEnergy]:
         """Their energy by model and source."""
 
+    @_builtins.property
+    def credit_applied(self) -> _money_pb2.Money:
+        """What of the net total was paid beforehand, with credit."""
+
+    @_builtins.property
+    def due(self) -> _money_pb2.Money:
+        """What is still to be paid: the total less credit notes; nothing once it is paid or void."""
+
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvoiceFailure]:
+        """Images that did not come, by reason; they cost nothing."""
+
     def __init__(
         self,
         *,
@@ -853,10 +880,13 @@ class Invoice(_message.Message):
         void_time: _timestamp_pb2.Timestamp | None = ...,
         credit_notes: _abc.Iterable[Global___CreditNote] | None = ...,
         energies: _abc.Iterable[Global___InvoiceEnergy] | None = ...,
+        credit_applied: _money_pb2.Money | None = ...,
+        due: _money_pb2.Money | None = ...,
+        failures: _abc.Iterable[Global___InvoiceFailure] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_period_end", b"billing_period_end", "billing_period_start", b"billing_period_start", "customer", b"customer", "finalize_time", b"finalize_time", "issuer", b"issuer", "net_total", b"net_total", "payment_time", b"payment_time", "tax_total", b"tax_total", "total", b"total", "void_time", b"void_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["billing_period_end", b"billing_period_end", "billing_period_start", b"billing_period_start", "credit_applied", b"credit_applied", "customer", b"customer", "due", b"due", "finalize_time", b"finalize_time", "issuer", b"issuer", "net_total", b"net_total", "payment_time", b"payment_time", "tax_total", b"tax_total", "total", b"total", "void_time", b"void_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_period_end", b"billing_period_end", "billing_period_start", b"billing_period_start", "credit_notes", b"credit_notes", "customer", b"customer", "energies", b"energies", "energy_millijoules", b"energy_millijoules", "finalize_time", b"finalize_time", "image_count", b"image_count", "invoice_number", b"invoice_number", "issuer", b"issuer", "lines", b"lines", "name", b"name", "net_total", b"net_total", "payment_time", b"payment_time", "state", b"state", "tax_total", b"tax_total", "total", b"total", "void_time", b"void_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_period_end", b"billing_period_end", "billing_period_start", b"billing_period_start", "credit_applied", b"credit_applied", "credit_notes", b"credit_notes", "customer", b"customer", "due", b"due", "energies", b"energies", "energy_millijoules", b"energy_millijoules", "failures", b"failures", "finalize_time", b"finalize_time", "image_count", b"image_count", "invoice_number", b"invoice_number", "issuer", b"issuer", "lines", b"lines", "name", b"name", "net_total", b"net_total", "payment_time", b"payment_time", "state", b"state", "tax_total", b"tax_total", "total", b"total", "void_time", b"void_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -872,6 +902,11 @@ class InvoiceEnergy(_message.Message):
     ENERGY_SOURCE_FIELD_NUMBER: _builtins.int
     IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     ENERGY_MILLIJOULES_FIELD_NUMBER: _builtins.int
+    ENERGY_ERROR_MILLIJOULES_FIELD_NUMBER: _builtins.int
+    CARBON_GRAMS_FIELD_NUMBER: _builtins.int
+    PUE_FIELD_NUMBER: _builtins.int
+    CARBON_GRAMS_PER_KWH_FIELD_NUMBER: _builtins.int
+    FACTORS_SOURCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """`models/{model}`."""
     energy_source: _energy_pb2.EnergySource.ValueType
@@ -880,6 +915,18 @@ class InvoiceEnergy(_message.Message):
     """How many images."""
     energy_millijoules: _builtins.int
     """Their energy."""
+    energy_error_millijoules: _builtins.int
+    """Error of that figure, one standard deviation."""
+    carbon_grams: _builtins.str
+    """Grams of CO2 equivalent, a decimal number: energy × PUE × carbon intensity. Empty where the
+    operator has set no factors.
+    """
+    pue: _builtins.str
+    """Power usage effectiveness that was applied, a decimal number."""
+    carbon_grams_per_kwh: _builtins.str
+    """Grams of CO2 equivalent per kWh that were applied, a decimal number."""
+    factors_source: _builtins.str
+    """Where the two factors come from."""
     def __init__(
         self,
         *,
@@ -887,14 +934,49 @@ class InvoiceEnergy(_message.Message):
         energy_source: _energy_pb2.EnergySource.ValueType = ...,
         image_count: _builtins.int = ...,
         energy_millijoules: _builtins.int = ...,
+        energy_error_millijoules: _builtins.int = ...,
+        carbon_grams: _builtins.str = ...,
+        pue: _builtins.str = ...,
+        carbon_grams_per_kwh: _builtins.str = ...,
+        factors_source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["energy_millijoules", b"energy_millijoules", "energy_source", b"energy_source", "image_count", b"image_count", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carbon_grams", b"carbon_grams", "carbon_grams_per_kwh", b"carbon_grams_per_kwh", "energy_error_millijoules", b"energy_error_millijoules", "energy_millijoules", b"energy_millijoules", "energy_source", b"energy_source", "factors_source", b"factors_source", "image_count", b"image_count", "model", b"model", "pue", b"pue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InvoiceEnergy: _TypeAlias = InvoiceEnergy  # noqa: Y015
+
+@_typing.final
+class InvoiceFailure(_message.Message):
+    """Images that did not come, for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    outcome: _image_pb2.ImageState.ValueType
+    """How they ended."""
+    failure_reason: _builtins.str
+    """Why, as in Image.failure_reason; empty where nobody said."""
+    image_count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        outcome: _image_pb2.ImageState.ValueType = ...,
+        failure_reason: _builtins.str = ...,
+        image_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_reason", b"failure_reason", "image_count", b"image_count", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvoiceFailure: _TypeAlias = InvoiceFailure  # noqa: Y015
 
 @_typing.final
 class CreditNote(_message.Message):
@@ -907,6 +989,7 @@ class CreditNote(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    TAX_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}/invoices/{invoice}/creditNotes/{credit_note}`."""
     credit_note_number: _builtins.str
@@ -921,6 +1004,10 @@ class CreditNote(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
 
+    @_builtins.property
+    def tax(self) -> _money_pb2.Money:
+        """The tax within the amount."""
+
     def __init__(
         self,
         *,
@@ -929,10 +1016,11 @@ class CreditNote(_message.Message):
         amount: _money_pb2.Money | None = ...,
         reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        tax: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "tax", b"tax"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_note_number", b"credit_note_number", "name", b"name", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "credit_note_number", b"credit_note_number", "name", b"name", "reason", b"reason", "tax", b"tax"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1153,7 +1241,7 @@ class RecordPaymentRequest(_message.Message):
     """A UUID made by the client; remembered for good."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """What was paid; must be the invoice's total."""
+        """What was paid; must be what is due: the invoice's total less its credit notes."""
 
     @_builtins.property
     def payment_time(self) -> _timestamp_pb2.Timestamp:

@@ -186,7 +186,8 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FinalizeInvoice(self, request, context):
-        """Operator: gives a draft its number; from then on it never changes.
+        """Operator: gives a draft its number; from then on it never changes. Months follow one another,
+        and each can be finalized once its grace for late facts is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,7 +201,8 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VoidInvoice(self, request, context):
-        """Operator: a finalized invoice is void.
+        """Operator: a finalized invoice is void: it keeps its number and its images, and what was charged
+        for them goes back to the wallet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,11 +53,15 @@ class BillingServiceStub:
     DownloadInvoice: _grpc.UnaryStreamMultiCallable[_billing_service_pb2.DownloadInvoiceRequest, _billing_service_pb2.DownloadInvoiceResponse]
     """An invoice as a file: first its name and type, then the chunks."""
     FinalizeInvoice: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.FinalizeInvoiceRequest, _billing_service_pb2.Invoice]
-    """Operator: gives a draft its number; from then on it never changes."""
+    """Operator: gives a draft its number; from then on it never changes. Months follow one another,
+    and each can be finalized once its grace for late facts is over.
+    """
     RecordPayment: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.RecordPaymentRequest, _billing_service_pb2.Invoice]
     """Operator: a finalized invoice was paid."""
     VoidInvoice: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.VoidInvoiceRequest, _billing_service_pb2.Invoice]
-    """Operator: a finalized invoice is void."""
+    """Operator: a finalized invoice is void: it keeps its number and its images, and what was charged
+    for them goes back to the wallet.
+    """
     CreateCreditNote: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.CreateCreditNoteRequest, _billing_service_pb2.CreditNote]
     """Operator: corrects a finalized invoice."""
     SetBudget: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.SetBudgetRequest, _billing_service_pb2.Budget]
@@ -91,11 +95,15 @@ class BillingServiceAsyncStub(BillingServiceStub):
     DownloadInvoice: _aio.UnaryStreamMultiCallable[_billing_service_pb2.DownloadInvoiceRequest, _billing_service_pb2.DownloadInvoiceResponse]  # type: ignore[assignment]
     """An invoice as a file: first its name and type, then the chunks."""
     FinalizeInvoice: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.FinalizeInvoiceRequest, _billing_service_pb2.Invoice]  # type: ignore[assignment]
-    """Operator: gives a draft its number; from then on it never changes."""
+    """Operator: gives a draft its number; from then on it never changes. Months follow one another,
+    and each can be finalized once its grace for late facts is over.
+    """
     RecordPayment: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.RecordPaymentRequest, _billing_service_pb2.Invoice]  # type: ignore[assignment]
     """Operator: a finalized invoice was paid."""
     VoidInvoice: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.VoidInvoiceRequest, _billing_service_pb2.Invoice]  # type: ignore[assignment]
-    """Operator: a finalized invoice is void."""
+    """Operator: a finalized invoice is void: it keeps its number and its images, and what was charged
+    for them goes back to the wallet.
+    """
     CreateCreditNote: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.CreateCreditNoteRequest, _billing_service_pb2.CreditNote]  # type: ignore[assignment]
     """Operator: corrects a finalized invoice."""
     SetBudget: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.SetBudgetRequest, _billing_service_pb2.Budget]  # type: ignore[assignment]
@@ -176,7 +184,9 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_service_pb2.FinalizeInvoiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.Invoice, _abc.Awaitable[_billing_service_pb2.Invoice]]:
-        """Operator: gives a draft its number; from then on it never changes."""
+        """Operator: gives a draft its number; from then on it never changes. Months follow one another,
+        and each can be finalized once its grace for late facts is over.
+        """
 
     def RecordPayment(
         self,
@@ -190,7 +200,9 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _billing_service_pb2.VoidInvoiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.Invoice, _abc.Awaitable[_billing_service_pb2.Invoice]]:
-        """Operator: a finalized invoice is void."""
+        """Operator: a finalized invoice is void: it keeps its number and its images, and what was charged
+        for them goes back to the wallet.
+        """
 
     def CreateCreditNote(
         self,
