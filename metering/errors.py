@@ -134,6 +134,10 @@ class SegmentsInvalidError(MeteringError):
     """Energy segments that cannot be stored: not consecutive, not of one hour, not adding up."""
 
 
+class CalibrationInvalidError(MeteringError):
+    """A file of a card's measured power cannot be read."""
+
+
 class CounterError(MeteringError):
     """The device's energy cannot be read."""
 

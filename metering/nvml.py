@@ -64,6 +64,7 @@ class Driver(Protocol):
     """The part of pynvml that is used; the real one is the module itself."""
 
     def nvmlInit(self) -> None: ...  # noqa: N802 - the driver's names
+    def nvmlSystemGetDriverVersion(self) -> str | bytes: ...  # noqa: N802
     def nvmlDeviceGetCount(self) -> int: ...  # noqa: N802
     def nvmlDeviceGetHandleByIndex(self, index: int) -> object: ...  # noqa: N802
     def nvmlDeviceGetName(self, handle: object) -> str | bytes: ...  # noqa: N802

@@ -11,7 +11,7 @@ import structlog
 from pydantic import ValidationError
 
 from metering.energy import Reading
-from metering.errors import CounterError
+from metering.errors import CalibrationInvalidError, CounterError
 from services.log import configure_log
 from services.meter.counter_reader import CounterReader
 from services.meter.device_service import DeviceService, DeviceSocket
@@ -38,7 +38,7 @@ def main() -> None:
         sys.exit(f"atelier-meter: {error}")
     try:
         asyncio.run(_run(settings))
-    except CounterError as error:
+    except (CounterError, CalibrationInvalidError) as error:
         sys.exit(f"atelier-meter: {error}")
 
 

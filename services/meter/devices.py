@@ -1,13 +1,16 @@
 """The devices of this host that are metered: its GPUs, else its processor in several parts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from time import monotonic_ns
 from typing import Final
 
+import structlog
+
 from metering import nvml
+from metering.calibration import read_calibration
 from metering.cpu_energy import AttachedProcesses, EstimatedCounter
 from metering.energy_counter import EnergyCounter
 from metering.errors import CounterError
@@ -24,6 +27,8 @@ _POLL_NANOS: Final = 100 * _MS_NANOS
 # CPU time is counted in ticks of 10 ms.
 _TICK_NANOS: Final = 10 * _MS_NANOS
 _CPUINFO: Final = Path("/proc/cpuinfo")
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,34 +57,56 @@ def find_devices(settings: Settings) -> Mapping[GpuId, Device]:
 
     Raises:
         CounterError: There is a driver and it does not answer.
+        CalibrationInvalidError: The file that the settings name is none.
     """
     counters = nvml.open_counters() if settings.use_gpus else []
     if counters:
-        # Both lists are in the driver's order, which is that of the bus.
+        # All three lists are in the driver's order, which is that of the bus.
+        found = zip(counters, nvml.open_sensors(), powers_of(counters, settings), strict=True)
+        gpus = {GpuId(f"gpu-{index}"): parts for index, parts in enumerate(found)}
         return {
-            device.gpu_id: device
-            for device in (
-                _gpu(GpuId(f"gpu-{index}"), counter, sensors, settings)
-                for index, (counter, sensors) in enumerate(
-                    zip(counters, nvml.open_sensors(), strict=True)
-                )
-            )
+            gpu_id: _gpu(gpu_id, counter, sensors, power)
+            for gpu_id, (counter, sensors, power) in gpus.items()
         }
     ids = [GpuId(f"cpu-{index}") for index in range(settings.cpu_device_count)]
     return {gpu_id: _processor(gpu_id, settings) for gpu_id in ids}
 
 
-def _gpu(gpu_id: GpuId, counter: EnergyCounter, sensors: GpuSensors, settings: Settings) -> Device:
+def powers_of(counters: Sequence[EnergyCounter], settings: Settings) -> list[PowerModel]:
+    """Return what each GPU is taken to draw at first: as it was measured, else as it is set.
+
+    Raises:
+        CalibrationInvalidError: The file that the settings name is none.
+    """
+    path = settings.calibration_path
+    calibration = read_calibration(path) if path else None
+    powers = [_set_power(settings)] * len(counters)
+    if calibration is None:
+        return powers
+    names = [counter.facts.display_name for counter in counters]
+    if calibration.card not in names:
+        log.warning("calibration_of_another_card", card=calibration.card, found=names)
+    return [
+        calibration.power if name == calibration.card else power
+        for name, power in zip(names, powers, strict=True)
+    ]
+
+
+def _set_power(settings: Settings) -> PowerModel:
+    return PowerModel(
+        idle_watts=settings.gpu_idle_watts,
+        free_watts=settings.gpu_free_watts,
+        load_watts=settings.gpu_load_watts,
+        joules_per_work_unit=settings.gpu_joules_per_work_unit,
+    )
+
+
+def _gpu(gpu_id: GpuId, counter: EnergyCounter, sensors: GpuSensors, power: PowerModel) -> Device:
     refresh_nanos = _refresh_nanos(counter)
     return Device(
         gpu_id=gpu_id,
         counter=counter,
-        power=PowerModel(
-            idle_watts=settings.gpu_idle_watts,
-            free_watts=settings.gpu_free_watts,
-            load_watts=settings.gpu_load_watts,
-            joules_per_work_unit=settings.gpu_joules_per_work_unit,
-        ),
+        power=power,
         processes=AttachedProcesses(),
         poll_nanos=_POLL_NANOS,
         refresh_nanos=refresh_nanos,

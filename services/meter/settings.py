@@ -34,6 +34,13 @@ class Settings(BaseSettings):
     cpu_joules_per_work_unit: NonNegativeFloat = Field(
         default=0.06, description="2.76 J per CPU second at about 50 billion operations per second"
     )
+    calibration_path: Path | None = Field(
+        default=None,
+        description=(
+            "what benchmarks/energy_on_gpu.py measured of a card: in place of the gpu_… below for"
+            " the GPUs of that name"
+        ),
+    )
     # Measured on an H200: 124 W with a parked context, 3543 J for the 1758 TFLOP of an eager bf16
     # picture in 5.18 s, so (3543 − 5.18 × 124) / 1,758,000 J per billion operations.
     gpu_idle_watts: PositiveFloat = 124.0

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pynvml  # pyright: ignore[reportMissingTypeStubs]
 
+from metering import nvml
 from tests.gpu_simulation.card import MS, SimulatedCard
 
 # Driver 580 counts on from when it was loaded.
@@ -26,6 +27,9 @@ class SimulatedClock:
 
     def now(self) -> int:
         return self.nanos
+
+    def pass_by(self, nanos: int) -> None:
+        self.nanos += nanos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,21 @@ class FakePynvml:
     def nvmlDeviceGetMigMode(self, handle: object) -> list[int]:  # noqa: N802
         mode = pynvml.NVML_DEVICE_MIG_ENABLE if self.habits.is_split else 0
         return [mode, mode]
+
+    def nvmlDeviceGetUUID(self, handle: object) -> str | bytes:  # noqa: N802
+        return "GPU-00000000-0000-0000-0000-000000000000"
+
+    def nvmlDeviceGetMemoryInfo(self, handle: object) -> nvml.MemoryInfo:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    def nvmlDeviceGetTemperature(self, handle: object, sensor: int) -> int:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    def nvmlDeviceGetUtilizationRates(self, handle: object) -> nvml.UtilizationRates:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: object) -> int:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int:  # noqa: N802
         if not self.habits.is_counter_supported:

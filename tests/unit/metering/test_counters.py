@@ -47,6 +47,9 @@ class FakeDriver:
     def nvmlInit(self) -> None:
         self._maybe_fail("init")
 
+    def nvmlSystemGetDriverVersion(self) -> str | bytes:
+        return "580.95.05"
+
     def nvmlDeviceGetCount(self) -> int:
         return 1
 
