@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from psycopg import AsyncConnection
@@ -22,8 +22,10 @@ from metering.invoice_document import (
     InvoiceState,
     Party,
 )
-from metering.invoice_totals import InvoiceTotals, UsageLineSum, total_invoice
+from metering.invoice_period_end import UsageLineSum
+from metering.invoice_totals import InvoiceTotals, total_invoice
 from metering.periods import BillingPeriod
+from metering.price_book import current_price
 from tenants.ids import PriceId
 from tenants.tenant_store import Tenant
 
@@ -162,6 +164,7 @@ async def derive_draft(
         _documents(usage.prices),
         currency=tenant.currency,
         prepaid_nanos=usage.prepaid_nanos,
+        period_price=await _period_price(conn, tenant, period=period, now=now),
     )
     invoice = Invoice(
         tenant_id=tenant.tenant_id,
@@ -219,6 +222,20 @@ async def _read_period(
         usage = await cursor.fetchone()
     assert usage is not None, "a SELECT of scalars gives one row"
     return usage
+
+
+async def _period_price(
+    conn: AsyncConnection, tenant: Tenant, *, period: BillingPeriod, now: datetime
+) -> price_document.PriceDocument | None:
+    """The price in effect in the period's last instant, or now while it runs."""
+    last_instant = period.end_time - timedelta(microseconds=1)
+    version = await current_price(
+        conn,
+        price_book=tenant.price_book,
+        currency=tenant.currency,
+        at=min(now, last_instant),
+    )
+    return None if version is None else version.document
 
 
 def _check_against_ledger(usage: _PeriodUsage, *, tenant: Tenant, period: BillingPeriod) -> None:

@@ -79,12 +79,7 @@ async def void_invoice(
         settle_time=now,
         note=reason,
     )
-    bookings = voiding(
-        captured_nanos=invoice.subtotal_nanos,
-        tax_nanos=invoice.tax_nanos,
-        rounding_nanos=invoice.rounding_nanos,
-        description=f"{invoice_id} is void",
-    )
+    bookings = voiding(invoice, description=f"{invoice_id} is void")
     return await _book(conn, bookings, tenant_id=tenant_id, invoice_id=invoice_id)
 
 

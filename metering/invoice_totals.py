@@ -4,40 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
 
 from metering.errors import CurrencyMixError
 from metering.invoice_document import InvoiceLine, LineKind
+from metering.invoice_period_end import (
+    COMPONENT_NAMES,
+    PeriodEnd,
+    UsageLineSum,
+    settle_period,
+)
 from metering.money import MILLIONTHS, divide_half_even, round_to_minor_unit
-from metering.price_document import Component, PriceDocument, Tier
+from metering.price_document import Component, PriceDocument
 from tenants.ids import PriceId
-
-_NAMES: Final = {
-    Component.PER_IMAGE: "Images",
-    Component.PER_MEGAPIXEL_STEP: "Denoising",
-    Component.PER_GPU_SECOND: "GPU time",
-    Component.PER_KWH: "Electricity",
-    Component.CAP: "Kept to the quoted maximum",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageLineSum:
-    """Usage lines of a period that share all but their quantity and cost, summed.
-
-    ``period`` is empty, or the earlier month that late usage belongs to.
-    """
-
-    component: Component
-    model: str
-    tier: Tier
-    consumed_unit: str
-    list_unit_price_nanos: Decimal | None
-    price_id: PriceId
-    image_count: int
-    consumed_quantity: Decimal
-    billed_cost_nanos: int
-    period: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +41,13 @@ def total_invoice(
     *,
     currency: str,
     prepaid_nanos: int = 0,
+    period_price: PriceDocument | None = None,
 ) -> InvoiceTotals:
-    """Add tax, by the price versions the usage was charged under; take off what was prepaid; round.
+    """Settle the period, add tax, take off what was prepaid, round.
 
-    Credit pays what was charged, before tax; tax is on all of it, whoever paid when.
+    Usage is taxed by the price version it was charged under. Volume tiers are settled for each of
+    them; ``period_price``, in effect at the period's end, has the discounts and the minimum. Credit
+    pays what the wallet was charged, before tax; tax is on all of it, whoever paid when.
 
     Raises:
         CurrencyMixError: a price is in another currency than the invoice.
@@ -77,16 +58,21 @@ def total_invoice(
                 f"price {price_id} is in {prices[price_id].currency}, not {currency}"
             )
     usage_lines = _usage_lines(sums)
-    tax_lines = _tax_lines(sums, prices)
-    subtotal_nanos = _sum_costs(usage_lines)
+    captured_nanos = _sum_costs(usage_lines)
+    end = settle_period(sums, prices, period_price=period_price, captured_nanos=captured_nanos)
+    tax_lines = _tax_lines(sums, prices, end)
+    subtotal_nanos = captured_nanos + _sum_costs(end.lines)
     tax_nanos = _sum_costs(tax_lines)
-    credit_nanos = max(0, min(prepaid_nanos, subtotal_nanos))
+    # What is taken off goes back to the wallet; what is added is owed beside it.
+    wallet_nanos = captured_nanos + sum(min(0, line.billed_cost_nanos) for line in end.lines)
+    credit_nanos = max(0, min(prepaid_nanos, wallet_nanos))
     exact_nanos = subtotal_nanos + tax_nanos - credit_nanos
     total_nanos = round_to_minor_unit(exact_nanos, currency)
     rounding_nanos = total_nanos - exact_nanos
     return InvoiceTotals(
         lines=(
             *usage_lines,
+            *end.lines,
             *tax_lines,
             *_line(LineKind.CREDIT_APPLIED, "Prepaid credit", -credit_nanos),
             *_line(LineKind.ROUNDING, "Rounding", rounding_nanos),
@@ -96,7 +82,7 @@ def total_invoice(
         credit_applied_nanos=credit_nanos,
         rounding_nanos=rounding_nanos,
         total_nanos=total_nanos,
-        wallet_due_nanos=subtotal_nanos - credit_nanos,
+        wallet_due_nanos=wallet_nanos - credit_nanos,
     )
 
 
@@ -118,7 +104,7 @@ def _line_key(usage: UsageLineSum) -> tuple[str, ...]:
 def _usage_line(group: Sequence[UsageLineSum]) -> InvoiceLine:
     first = group[0]
     price_ids = {usage.price_id for usage in group}
-    name = _NAMES[first.component]
+    name = COMPONENT_NAMES[first.component]
     return InvoiceLine(
         kind=LineKind.ADJUSTMENT if first.period else LineKind.USAGE,
         description=f"{name}, late usage of {first.period}" if first.period else name,
@@ -136,13 +122,14 @@ def _usage_line(group: Sequence[UsageLineSum]) -> InvoiceLine:
 
 
 def _tax_lines(
-    sums: Iterable[UsageLineSum], prices: Mapping[PriceId, PriceDocument]
+    sums: Iterable[UsageLineSum], prices: Mapping[PriceId, PriceDocument], end: PeriodEnd
 ) -> list[InvoiceLine]:
     """One line for each tax and rate; each is rounded once, on its whole base."""
     bases_nanos: Counter[tuple[str, int]] = Counter()
-    for usage in sums:
-        for tax in prices[usage.price_id].tax_rates:
-            bases_nanos[tax.display_name, tax.rate_millionths] += usage.billed_cost_nanos
+    charges = [(prices[usage.price_id], usage.billed_cost_nanos) for usage in sums]
+    for price, cost_nanos in (*charges, *end.taxable):
+        for tax in price.tax_rates:
+            bases_nanos[tax.display_name, tax.rate_millionths] += cost_nanos
     return [
         InvoiceLine(
             kind=LineKind.TAX,

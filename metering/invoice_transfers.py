@@ -8,11 +8,12 @@ from psycopg import AsyncConnection
 
 from database.queries import load_queries
 from metering import ledger
-from metering.invoice_document import LineKind
+from metering.invoice_document import Invoice, InvoiceLine, LineKind
 from metering.invoice_totals import InvoiceTotals
 from tenants.ids import TenantId
 
 _QUERIES: Final = load_queries(__file__)
+_PERIOD_ENDS: Final = frozenset({LineKind.VOLUME_TIER, LineKind.DISCOUNT, LineKind.MINIMUM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +28,12 @@ class Booking:
 
 
 def finalizing(totals: InvoiceTotals) -> list[Booking]:
-    """What the period's end adds to the captures: nothing of it touches the wallet.
+    """What the period's end adds to the captures: it is owed beside the wallet.
 
-    With the captures of the invoice's images they make its total before prepaid credit.
+    What it takes off goes back to the wallet. With the captures of the invoice's images they make
+    its total before prepaid credit.
     """
+    ends = [_period_end(line) for line in totals.lines if line.kind in _PERIOD_ENDS]
     taxes = [
         Booking(
             debit_account="RECEIVABLE",
@@ -49,7 +52,7 @@ def finalizing(totals: InvoiceTotals) -> list[Booking]:
         reason="ROUNDING",
         description="Rounding to the minor unit",
     )
-    return [*taxes, rounding]
+    return [*ends, *taxes, rounding]
 
 
 def paying(*, wallet_nanos: int, receivable_nanos: int, description: str) -> list[Booking]:
@@ -67,14 +70,27 @@ def paying(*, wallet_nanos: int, receivable_nanos: int, description: str) -> lis
     ]
 
 
-def voiding(
-    *, captured_nanos: int, tax_nanos: int, rounding_nanos: int, description: str
-) -> list[Booking]:
+def _period_end(line: InvoiceLine) -> Booking:
+    is_added = line.billed_cost_nanos > 0
+    return Booking(
+        debit_account="RECEIVABLE" if is_added else "WALLET",
+        credit_account="REVENUE",
+        amount_nanos=line.billed_cost_nanos,
+        reason=line.kind,
+        description=line.description,
+    )
+
+
+def voiding(invoice: Invoice, *, description: str) -> list[Booking]:
     """Give everything back that the invoice stands for, by compensation."""
+    added_nanos = sum(
+        max(0, line.billed_cost_nanos) for line in invoice.lines if line.kind in _PERIOD_ENDS
+    )
     parts = (
-        ("REVENUE", "WALLET", captured_nanos),
-        ("TAX", "RECEIVABLE", tax_nanos),
-        ("ROUNDING", "RECEIVABLE", rounding_nanos),
+        ("REVENUE", "WALLET", invoice.subtotal_nanos - added_nanos),
+        ("REVENUE", "RECEIVABLE", added_nanos),
+        ("TAX", "RECEIVABLE", invoice.tax_nanos),
+        ("ROUNDING", "RECEIVABLE", invoice.rounding_nanos),
     )
     return [
         Booking(

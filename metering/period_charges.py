@@ -18,7 +18,7 @@ from metering.units import UNITS
 
 
 class ChargedUsage(Protocol):
-    """Usage lines of one price version, summed; as ``invoice_totals.UsageLineSum`` has them."""
+    """Usage lines of one price version, summed; as ``invoice_period_end.UsageLineSum`` has them."""
 
     @property
     def component(self) -> Component: ...

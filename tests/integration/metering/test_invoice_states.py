@@ -23,7 +23,16 @@ from metering.invariants import check_invariants
 from metering.invoice_document import Invoice, InvoiceState, LineKind
 from metering.invoice_settlement import create_credit_note, record_payment, void_invoice
 from metering.invoices import get_invoice, list_invoices
-from metering.price_document import Component, PriceComponent, PriceDocument, TaxRate, Tier
+from metering.price_document import (
+    Component,
+    Discount,
+    PriceComponent,
+    PriceDocument,
+    PriceTier,
+    TaxRate,
+    Tier,
+    TierMode,
+)
 from tests.integration.fixture_types import Become, Postgres
 from tests.integration.metering.shop import ISSUER, Shop, open_shop
 
@@ -44,9 +53,18 @@ async def shop(connection: AsyncConnection, become: Become) -> Shop:
     return await long_open_shop(connection, become, tenant_id="acme-of-states")
 
 
-async def long_open_shop(connection: AsyncConnection, become: Become, *, tenant_id: str) -> Shop:
+async def long_open_shop(
+    connection: AsyncConnection,
+    become: Become,
+    *,
+    tenant_id: str,
+    price: PriceDocument = PRICE,
+) -> Shop:
     shop = await open_shop(
-        connection, become, tenant_id=tenant_id, price=PRICE, credit_nanos=3_000_000_000
+        connection, become, tenant_id=tenant_id, price=price, credit_nanos=3_000_000_000
+    )
+    await shop.without_guards(
+        "UPDATE price_versions SET effective_time = '2026-01-01Z' WHERE price_book = %s", tenant_id
     )
     await shop.grant_early(datetime(2026, 1, 1, tzinfo=UTC))
     await shop.open_since(datetime(2026, 1, 1, tzinfo=UTC))
@@ -168,6 +186,62 @@ async def test_captures_and_transfers_of_the_period_are_the_invoice(shop: Shop) 
     assert 3_703_703_673 + 703_703_698 + 2_592_629 - sent.credit_applied_nanos == sent.total_nanos
     # Tax and rounding have accounts of their own: the wallet knows only what was captured.
     assert await wallet_nanos(shop) == 3_000_000_000 - 3_703_703_673
+    assert await violated(shop) == []
+
+
+async def test_what_the_period_ends_with_is_on_the_invoice_and_in_the_ledger(
+    connection: AsyncConnection, become: Become
+) -> None:
+    price = replace(
+        PRICE,
+        components=(
+            PriceComponent(
+                kind=Component.PER_IMAGE,
+                tier_mode=TierMode.VOLUME,
+                lower_tiers=(PriceTier(up_to_quantity=2, unit_price_nanos=1_000_000_000),),
+                unit_price_nanos=800_000_000,
+            ),
+        ),
+        discounts=(Discount(display_name="Partner 10 %", rate_millionths=100_000),),
+        minimum_per_period_nanos=5_000_000_000,
+    )
+    shop = await long_open_shop(connection, become, tenant_id="acme-of-ends", price=price)
+    await sell_in(shop, OCTOBER, images=3)
+
+    sent = await finalize(shop)
+
+    assert [(line.kind, line.billed_cost_nanos) for line in sent.lines] == [
+        (LineKind.USAGE, 2_000_000_000),
+        (LineKind.USAGE, 800_000_000),
+        # All three at the price of the third.
+        (LineKind.VOLUME_TIER, -400_000_000),
+        (LineKind.DISCOUNT, -240_000_000),
+        (LineKind.MINIMUM, 2_840_000_000),
+        (LineKind.TAX, 950_000_000),
+        # What the images cost, less what went back to the wallet; the minimum is owed beside it.
+        (LineKind.CREDIT_APPLIED, -2_160_000_000),
+    ]
+    assert sent.subtotal_nanos == 5_000_000_000
+    assert sent.total_nanos == 3_790_000_000
+    assert await wallet_nanos(shop) == 840_000_000
+    assert await violated(shop) == []
+
+
+async def test_a_void_invoice_takes_the_periods_end_back(
+    connection: AsyncConnection, become: Become
+) -> None:
+    price = replace(
+        PRICE,
+        discounts=(Discount(display_name="Partner 10 %", rate_millionths=100_000),),
+        minimum_per_period_nanos=5_000_000_000,
+    )
+    shop = await long_open_shop(connection, become, tenant_id="acme-of-ends", price=price)
+    await sell_in(shop, OCTOBER, images=3)
+    await finalize(shop)
+
+    await void(shop)
+
+    assert await balances(shop) == {"FUNDING": 3_000_000_000, "WALLET": -3_000_000_000}
     assert await violated(shop) == []
 
 

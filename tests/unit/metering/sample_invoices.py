@@ -12,7 +12,8 @@ from metering.invoice_document import (
     InvoiceState,
     Party,
 )
-from metering.invoice_totals import UsageLineSum, total_invoice
+from metering.invoice_period_end import UsageLineSum
+from metering.invoice_totals import total_invoice
 from metering.price_document import Component, PriceComponent, PriceDocument, TaxRate, Tier
 from tenants.ids import ImageId, PriceId, TenantId
 

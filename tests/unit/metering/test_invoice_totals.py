@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from metering.errors import CurrencyMixError
 from metering.invoice_document import InvoiceLine, LineKind
-from metering.invoice_totals import UsageLineSum, total_invoice
+from metering.invoice_period_end import UsageLineSum
+from metering.invoice_totals import total_invoice
 from metering.money import minor_digits
 from metering.price_document import Component, PriceComponent, PriceDocument, TaxRate, Tier
 from tenants.ids import PriceId
