@@ -71,6 +71,11 @@ class Driver(Protocol):
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int: ...  # noqa: N802
     def nvmlDeviceGetPowerUsage(self, handle: object) -> int: ...  # noqa: N802
     def nvmlDeviceGetMigMode(self, handle: object) -> list[int]: ...  # noqa: N802
+
+
+class SensorDriver(Driver, Protocol):
+    """The part that reads a card's other sensors."""
+
     def nvmlDeviceGetUUID(self, handle: object) -> str | bytes: ...  # noqa: N802
     def nvmlDeviceGetMemoryInfo(self, handle: object) -> MemoryInfo: ...  # noqa: N802
     def nvmlDeviceGetTemperature(self, handle: object, sensor: int) -> int: ...  # noqa: N802
@@ -78,7 +83,7 @@ class Driver(Protocol):
     def nvmlDeviceGetCurrentClocksEventReasons(self, handle: object) -> int: ...  # noqa: N802
 
 
-REAL_DRIVER: Final = cast("Driver", pynvml)
+REAL_DRIVER: Final = cast("SensorDriver", pynvml)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +118,25 @@ class NvmlCounter:
 class NvmlSensors:
     """The sensors of one GPU; nothing here changes the card's settings."""
 
-    def __init__(self, card: _Card) -> None:
-        self._card = card
-        memory = _if_there(lambda: card.driver.nvmlDeviceGetMemoryInfo(card.handle))
+    def __init__(self, driver: SensorDriver, handle: object) -> None:
+        self._driver = driver
+        self._handle = handle
+        memory = _if_there(lambda: driver.nvmlDeviceGetMemoryInfo(handle))
         self.facts = CardFacts(
-            device_uuid=_text(card.driver.nvmlDeviceGetUUID(card.handle)),
+            device_uuid=_text(driver.nvmlDeviceGetUUID(handle)),
             memory_bytes=0 if memory is None else memory.total,
         )
 
     def read(self) -> SensorSample:
-        driver, handle = self._card.driver, self._card.handle
+        driver, handle = self._driver, self._handle
         sensor = pynvml.NVML_TEMPERATURE_GPU
+        milliwatts = _if_there(lambda: driver.nvmlDeviceGetPowerUsage(handle))
         memory = _if_there(lambda: driver.nvmlDeviceGetMemoryInfo(handle))
         rates = _if_there(lambda: driver.nvmlDeviceGetUtilizationRates(handle))
         reasons = _if_there(lambda: driver.nvmlDeviceGetCurrentClocksEventReasons(handle)) or 0
         return SensorSample(
             temperature_celsius=_if_there(lambda: driver.nvmlDeviceGetTemperature(handle, sensor)),
-            power_watts=_if_there(lambda: _watts_of(self._card)),
+            power_watts=None if milliwatts is None else milliwatts / 1000,
             memory_used_bytes=None if memory is None else memory.used,
             utilization=None if rates is None else rates.gpu / 100,
             throttle_reasons=tuple(
@@ -138,14 +145,14 @@ class NvmlSensors:
         )
 
 
-def open_sensors(driver: Driver = REAL_DRIVER) -> list[GpuSensors]:
+def open_sensors(driver: SensorDriver = REAL_DRIVER) -> list[GpuSensors]:
     """Return the sensors of each GPU of this host, in the driver's order; none without a driver.
 
     Raises:
         CounterUnavailableError: There is a driver and it does not answer now.
     """
     try:
-        return [NvmlSensors(card) for card in _cards(driver)]
+        return [NvmlSensors(driver, card.handle) for card in _cards(driver)]
     except pynvml.NVMLError as error:
         if _meaning(error) is CounterUnsupportedError:
             return []
@@ -184,8 +191,6 @@ def _if_there(ask: Callable[[], Answer]) -> Answer | None:
     """Return the driver's answer, None from a card that has no such thing."""
     try:
         return ask()
-    except CounterUnsupportedError:
-        return None
     except pynvml.NVMLError as error:
         if _meaning(error) is CounterUnsupportedError:
             return None

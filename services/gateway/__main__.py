@@ -207,6 +207,7 @@ def _join(
         watch=watch,
         pictures=pictures,
         attendance=attendance,
+        drain=drain,
     )
     guard = _guard(settings, pool=pool, drain=drain)
     server = build_server(
@@ -245,6 +246,7 @@ def _servicers(
     watch: JobWatch,
     pictures: PictureReader,
     attendance: Attendance,
+    drain: Drain,
 ) -> Servicers:
     """One servicer for each service of the contract."""
     return Servicers(
@@ -285,7 +287,7 @@ def _servicers(
             page_tokens=page_tokens,
             now=_now,
         ),
-        fleet=FleetService(operator_pool=operator_pool, page_tokens=page_tokens),
+        fleet=FleetService(operator_pool=operator_pool, page_tokens=page_tokens, drain=drain),
     )
 
 

@@ -1,32 +1,46 @@
 """FleetService: the GPUs of this installation. For operators only."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
 import grpc.aio
 
 from atelier.v1 import fleet_service_pb2, fleet_service_pb2_grpc
-from database.pool import Pool, transaction
+from database.pool import Connection, Pool, transaction
 from metering.energy_hours import GpuHour, StoredHour, knows_gpu, stored_hours
-from services.gateway import resource_names
+from services.gateway import gpus, resource_names
 from services.gateway.conversions import to_datetime, to_timestamp
+from services.gateway.draining import Drain
 from services.gateway.errors import not_found
+from services.gateway.gpu_messages import (
+    gpu_message,
+    policy_message,
+    warning_about,
+    worker_message,
+)
+from services.gateway.gpus import GpuRow
 from services.gateway.job_messages import energy_source_number
 from services.gateway.page_tokens import PageTokens, Position
 from services.gateway.pages import PageRequest
+from services.gateway.resource_names import NamePattern
 from tenants.ids import GpuId
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 # In place of a GPU's id.
 _ALL = "-"
+# As often as the fleet writes what the sensors say.
+_WATCH_SECONDS = 1.0
 
 
 class FleetService(fleet_service_pb2_grpc.FleetServiceServicer):
     """Serves the calls of FleetService."""
 
-    def __init__(self, *, operator_pool: Pool, page_tokens: PageTokens) -> None:
+    def __init__(self, *, operator_pool: Pool, page_tokens: PageTokens, drain: Drain) -> None:
         self._operator_pool = operator_pool
         self._page_tokens = page_tokens
+        self._drain = drain
 
     async def GetEnergyReconciliation(
         self, request: fleet_service_pb2.GetEnergyReconciliationRequest, context: _Context
@@ -52,6 +66,87 @@ class FleetService(fleet_service_pb2_grpc.FleetServiceServicer):
             energy_reconciliations=[_hour_message(hour) for hour in page.rows],
             next_page_token=page.next_page_token,
         )
+
+    async def ListGpus(
+        self, request: fleet_service_pb2.ListGpusRequest, context: _Context
+    ) -> fleet_service_pb2.ListGpusResponse:
+        pages = PageRequest(request, scope=_ALL, tokens=self._page_tokens)
+        after = pages.position[0] if pages.position else ""
+        async with transaction(self._operator_pool) as conn:
+            rows = await gpus.list_gpus(conn, after=after, limit=pages.limit)
+        page = pages.page(rows, position=lambda gpu: (gpu.gpu_id,))
+        return fleet_service_pb2.ListGpusResponse(
+            gpus=[gpu_message(row) for row in page.rows], next_page_token=page.next_page_token
+        )
+
+    async def WatchGpus(
+        self, request: fleet_service_pb2.WatchGpusRequest, context: _Context
+    ) -> AsyncIterator[fleet_service_pb2.WatchGpusResponse]:
+        gpu_id = _named_gpu(request.parent)
+        while True:
+            self._drain.refuse_if_begun()
+            async with transaction(self._operator_pool) as conn:
+                rows = await _watched(conn, gpu_id)
+            if not rows and gpu_id is not None:
+                raise not_found(request.parent)
+            yield fleet_service_pb2.WatchGpusResponse(gpus=[gpu_message(row) for row in rows])
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def ListWorkers(
+        self, request: fleet_service_pb2.ListWorkersRequest, context: _Context
+    ) -> fleet_service_pb2.ListWorkersResponse:
+        pages = PageRequest(request, scope=_ALL, tokens=self._page_tokens)
+        after = pages.position[0] if pages.position else ""
+        async with transaction(self._operator_pool) as conn:
+            rows = await gpus.list_workers(conn, after=after, limit=pages.limit)
+        page = pages.page(rows, position=lambda worker: (worker.gpu_id,))
+        return fleet_service_pb2.ListWorkersResponse(
+            workers=[worker_message(row) for row in page.rows],
+            next_page_token=page.next_page_token,
+            warning=warning_about(page.rows),
+        )
+
+    async def DrainWorker(
+        self, request: fleet_service_pb2.DrainWorkerRequest, context: _Context
+    ) -> fleet_service_pb2.Gpu:
+        gpu_id = _id_in(resource_names.WORKER, request.name)
+        keep_empty_seconds = request.keep_empty.ToTimedelta().total_seconds()
+        async with transaction(self._operator_pool) as conn:
+            await gpus.wish_drain(conn, gpu_id, keep_empty_seconds=keep_empty_seconds)
+            gpu = await gpus.get_gpu(conn, gpu_id)
+        if gpu is None:
+            raise not_found(request.name)
+        return gpu_message(gpu)
+
+    async def SetPowerPolicy(
+        self, request: fleet_service_pb2.SetPowerPolicyRequest, context: _Context
+    ) -> fleet_service_pb2.PowerPolicy:
+        wanted = request.power_policy
+        gpu_id = _id_in(resource_names.POWER_POLICY, wanted.name)
+        async with transaction(self._operator_pool) as conn:
+            policy = await gpus.set_power_policy(
+                conn,
+                gpu_id,
+                temperature_celsius_max=wanted.temperature_celsius_max,
+                duty_cycle_max=wanted.duty_cycle_max,
+            )
+        if policy is None:
+            raise not_found(wanted.name)
+        return policy_message(policy)
+
+
+async def _watched(conn: Connection, gpu_id: GpuId | None) -> list[GpuRow]:
+    if gpu_id is None:
+        return await gpus.present_gpus(conn)
+    gpu = await gpus.get_gpu(conn, gpu_id)
+    return [] if gpu is None else [gpu]
+
+
+def _id_in(pattern: NamePattern, name: str) -> str:
+    parsed = pattern.parse(name)
+    if parsed is None:
+        raise not_found(name)
+    return parsed[0]
 
 
 def _named_gpu(name: str) -> GpuId | None:

@@ -98,7 +98,14 @@ _RIGHTS_BY_SERVICE: Final[Mapping[str, Mapping[str, Right]]] = {
         "RotateApiKey": _ADMINS,
         "RevokeApiKey": _ADMINS,
     },
-    "FleetService": {"GetEnergyReconciliation": _OPERATOR},
+    "FleetService": {
+        "GetEnergyReconciliation": _OPERATOR,
+        "ListGpus": _OPERATOR,
+        "WatchGpus": _OPERATOR,
+        "ListWorkers": _OPERATOR,
+        "DrainWorker": _OPERATOR,
+        "SetPowerPolicy": _OPERATOR,
+    },
 }
 
 # Full method names as gRPC has them: /atelier.v1.JobService/CreateJob.

@@ -138,3 +138,8 @@ class Client:
 
     # FleetService
     get_energy_reconciliation = BlockingIterator(AsyncClient.get_energy_reconciliation)
+    list_gpus = BlockingIterator(AsyncClient.list_gpus)
+    watch_gpus = BlockingIterator(AsyncClient.watch_gpus)
+    list_workers = Blocking(AsyncClient.list_workers)
+    drain_worker = Blocking(AsyncClient.drain_worker)
+    set_power_policy = Blocking(AsyncClient.set_power_policy)

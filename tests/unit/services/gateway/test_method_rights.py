@@ -22,6 +22,11 @@ OPERATORS_ALONE = {
     "ResumeTenant",
     "DeleteTenant",
     "GetEnergyReconciliation",
+    "ListGpus",
+    "WatchGpus",
+    "ListWorkers",
+    "DrainWorker",
+    "SetPowerPolicy",
 }
 
 

@@ -9,6 +9,7 @@ from google.protobuf.json_format import Parse, ParseError
 from atelier.calls import timestamp
 from atelier.cli.columns import BALANCE_COLUMNS, PRICE_COLUMNS, TENANT_COLUMNS, TENANT_DETAILS
 from atelier.cli.energy_command import energy
+from atelier.cli.fleet_commands import gpus, power, workers
 from atelier.cli.output import message_fields
 from atelier.cli.session import Session, in_session
 from atelier.cli.values import AMOUNT, MOMENT, PERCENT
@@ -32,6 +33,9 @@ def admin() -> None:
 
 
 admin.add_command(energy)
+admin.add_command(gpus)
+admin.add_command(workers)
+admin.add_command(power)
 
 
 @admin.group()

@@ -23,22 +23,51 @@ _sym_db = _symbol_database.Default()
 
 
 from atelier.v1 import energy_pb2 as atelier_dot_v1_dot_energy__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/v1/fleet_service.proto\x12\natelier.v1\x1a\x17\x61telier/v1/energy.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x06\n\x14\x45nergyReconciliation\x12\x10\n\x03gpu\x18\x01 \x01(\tR\x03gpu\x12\x42\n\x0fhour_start_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rhourStartTime\x12/\n\x13\x63ounter_millijoules\x18\x03 \x01(\x03R\x12\x63ounterMillijoules\x12-\n\x12images_millijoules\x18\x04 \x01(\x03R\x11imagesMillijoules\x12\x31\n\x14overhead_millijoules\x18\x05 \x01(\x03R\x13overheadMillijoules\x12\x36\n\x17in_progress_millijoules\x18\x06 \x01(\x03R\x15inProgressMillijoules\x12-\n\x12parked_millijoules\x18\x07 \x01(\x03R\x11parkedMillijoules\x12)\n\x10\x66ree_millijoules\x18\x08 \x01(\x03R\x0f\x66reeMillijoules\x12)\n\x10load_millijoules\x18\t \x01(\x03R\x0floadMillijoules\x12/\n\x13unknown_millijoules\x18\n \x01(\x03R\x12unknownMillijoules\x12\x31\n\x14residual_millijoules\x18\x0b \x01(\x03R\x13residualMillijoules\x12=\n\renergy_source\x18\x0c \x01(\x0e\x32\x18.atelier.v1.EnergySourceR\x0c\x65nergySource\x12#\n\rsegment_count\x18\r \x01(\x03R\x0csegmentCount\x12\x16\n\x06sealed\x18\x0e \x01(\x08R\x06sealed\x12\x37\n\tseal_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08sealTime\x12;\n\x0bupdate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xee\x01\n\x1eGetEnergyReconciliationRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x03 \x01(\tB\x00R\tpageToken\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime:\x00\"\xa2\x01\n\x1fGetEnergyReconciliationResponse\x12W\n\x16\x65nergy_reconciliations\x18\x01 \x03(\x0b\x32 .atelier.v1.EnergyReconciliationR\x15\x65nergyReconciliations\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x82\x01\n\x0c\x46leetService\x12r\n\x17GetEnergyReconciliation\x12*.atelier.v1.GetEnergyReconciliationRequest\x1a+.atelier.v1.GetEnergyReconciliationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/v1/fleet_service.proto\x12\natelier.v1\x1a\x17\x61telier/v1/energy.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x02\n\tGpuSample\x12\x34\n\x13temperature_celsius\x18\x01 \x01(\x01H\x00R\x12temperatureCelsius\x88\x01\x01\x12$\n\x0bpower_watts\x18\x02 \x01(\x01H\x01R\npowerWatts\x88\x01\x01\x12/\n\x11memory_used_bytes\x18\x03 \x01(\x03H\x02R\x0fmemoryUsedBytes\x88\x01\x01\x12%\n\x0butilization\x18\x04 \x01(\x01H\x03R\x0butilization\x88\x01\x01\x12)\n\x10throttle_reasons\x18\x05 \x03(\tR\x0fthrottleReasons\x12;\n\x0bsample_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nsampleTimeB\x16\n\x14_temperature_celsiusB\x0e\n\x0c_power_wattsB\x14\n\x12_memory_used_bytesB\x0e\n\x0c_utilization\"\xc2\x01\n\x0bPowerPolicy\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12\x38\n\x17temperature_celsius_max\x18\x02 \x01(\x01\x42\x00R\x15temperatureCelsiusMax\x12&\n\x0e\x64uty_cycle_max\x18\x03 \x01(\x01\x42\x00R\x0c\x64utyCycleMax\x12;\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\x83\x04\n\x03Gpu\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0c\x64isplay_name\x18\x02 \x01(\tR\x0b\x64isplayName\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x13.atelier.v1.GpuKindR\x04kind\x12\x1f\n\x0b\x64\x65vice_uuid\x18\x04 \x01(\tR\ndeviceUuid\x12!\n\x0cmemory_bytes\x18\x05 \x01(\x03R\x0bmemoryBytes\x12!\n\x0cin_inventory\x18\x06 \x01(\x08R\x0binInventory\x12-\n\x06sample\x18\x07 \x01(\x0b\x32\x15.atelier.v1.GpuSampleR\x06sample\x12\x1d\n\nduty_cycle\x18\x08 \x01(\x01R\tdutyCycle\x12:\n\x0cpower_policy\x18\t \x01(\x0b\x32\x17.atelier.v1.PowerPolicyR\x0bpowerPolicy\x12\x16\n\x06tenant\x18\n \x01(\tR\x06tenant\x12\x14\n\x05model\x18\x0b \x01(\tR\x05model\x12.\n\x13running_image_count\x18\x0c \x01(\x05R\x11runningImageCount\x12M\n\x15keep_empty_until_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x12keepEmptyUntilTime\"\xd1\x03\n\x06Worker\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12-\n\x05state\x18\x04 \x01(\x0e\x32\x17.atelier.v1.WorkerStateR\x05state\x12\x1a\n\x08launcher\x18\x05 \x01(\tR\x08launcher\x12\x1c\n\tisolation\x18\x06 \x01(\tR\tisolation\x12\x1a\n\x08isolated\x18\x07 \x01(\x08R\x08isolated\x12\x1d\n\nprocess_id\x18\x08 \x01(\x03R\tprocessId\x12#\n\rrestart_count\x18\t \x01(\x05R\x0crestartCount\x12\x39\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12.\n\x13running_image_count\x18\x0b \x01(\x05R\x11runningImageCount\x12,\n\x12\x63old_start_seconds\x18\x0c \x01(\x01R\x10\x63oldStartSeconds\x12#\n\rdrain_seconds\x18\r \x01(\x01R\x0c\x64rainSeconds\"Q\n\x0fListGpusRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x02 \x01(\tB\x00R\tpageToken\"_\n\x10ListGpusResponse\x12#\n\x04gpus\x18\x01 \x03(\x0b\x32\x0f.atelier.v1.GpuR\x04gpus\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\",\n\x10WatchGpusRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\"8\n\x11WatchGpusResponse\x12#\n\x04gpus\x18\x01 \x03(\x0b\x32\x0f.atelier.v1.GpuR\x04gpus\"T\n\x12ListWorkersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x02 \x01(\tB\x00R\tpageToken\"\x85\x01\n\x13ListWorkersResponse\x12,\n\x07workers\x18\x01 \x03(\x0b\x32\x12.atelier.v1.WorkerR\x07workers\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x18\n\x07warning\x18\x03 \x01(\tR\x07warning\"f\n\x12\x44rainWorkerRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12:\n\nkeep_empty\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\tkeepEmpty\"U\n\x15SetPowerPolicyRequest\x12<\n\x0cpower_policy\x18\x01 \x01(\x0b\x32\x17.atelier.v1.PowerPolicyB\x00R\x0bpowerPolicy\"\x92\x06\n\x14\x45nergyReconciliation\x12\x10\n\x03gpu\x18\x01 \x01(\tR\x03gpu\x12\x42\n\x0fhour_start_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rhourStartTime\x12/\n\x13\x63ounter_millijoules\x18\x03 \x01(\x03R\x12\x63ounterMillijoules\x12-\n\x12images_millijoules\x18\x04 \x01(\x03R\x11imagesMillijoules\x12\x31\n\x14overhead_millijoules\x18\x05 \x01(\x03R\x13overheadMillijoules\x12\x36\n\x17in_progress_millijoules\x18\x06 \x01(\x03R\x15inProgressMillijoules\x12-\n\x12parked_millijoules\x18\x07 \x01(\x03R\x11parkedMillijoules\x12)\n\x10\x66ree_millijoules\x18\x08 \x01(\x03R\x0f\x66reeMillijoules\x12)\n\x10load_millijoules\x18\t \x01(\x03R\x0floadMillijoules\x12/\n\x13unknown_millijoules\x18\n \x01(\x03R\x12unknownMillijoules\x12\x31\n\x14residual_millijoules\x18\x0b \x01(\x03R\x13residualMillijoules\x12=\n\renergy_source\x18\x0c \x01(\x0e\x32\x18.atelier.v1.EnergySourceR\x0c\x65nergySource\x12#\n\rsegment_count\x18\r \x01(\x03R\x0csegmentCount\x12\x16\n\x06sealed\x18\x0e \x01(\x08R\x06sealed\x12\x37\n\tseal_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08sealTime\x12;\n\x0bupdate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xee\x01\n\x1eGetEnergyReconciliationRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x03 \x01(\tB\x00R\tpageToken\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime:\x00\"\xa2\x01\n\x1fGetEnergyReconciliationResponse\x12W\n\x16\x65nergy_reconciliations\x18\x01 \x03(\x0b\x32 .atelier.v1.EnergyReconciliationR\x15\x65nergyReconciliations\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*P\n\x07GpuKind\x12\x18\n\x14GPU_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fGPU_KIND_NVIDIA\x10\x01\x12\x16\n\x12GPU_KIND_PROCESSOR\x10\x02*\x95\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x18\n\x14WORKER_STATE_RUNNING\x10\x02\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x03\x12\x18\n\x14WORKER_STATE_STOPPED\x10\x04\x32\xf3\x03\n\x0c\x46leetService\x12r\n\x17GetEnergyReconciliation\x12*.atelier.v1.GetEnergyReconciliationRequest\x1a+.atelier.v1.GetEnergyReconciliationResponse\x12\x45\n\x08ListGpus\x12\x1b.atelier.v1.ListGpusRequest\x1a\x1c.atelier.v1.ListGpusResponse\x12J\n\tWatchGpus\x12\x1c.atelier.v1.WatchGpusRequest\x1a\x1d.atelier.v1.WatchGpusResponse0\x01\x12N\n\x0bListWorkers\x12\x1e.atelier.v1.ListWorkersRequest\x1a\x1f.atelier.v1.ListWorkersResponse\x12>\n\x0b\x44rainWorker\x12\x1e.atelier.v1.DrainWorkerRequest\x1a\x0f.atelier.v1.Gpu\x12L\n\x0eSetPowerPolicy\x12!.atelier.v1.SetPowerPolicyRequest\x1a\x17.atelier.v1.PowerPolicyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atelier.v1.fleet_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENERGYRECONCILIATION']._serialized_start=105
-  _globals['_ENERGYRECONCILIATION']._serialized_end=891
-  _globals['_GETENERGYRECONCILIATIONREQUEST']._serialized_start=894
-  _globals['_GETENERGYRECONCILIATIONREQUEST']._serialized_end=1132
-  _globals['_GETENERGYRECONCILIATIONRESPONSE']._serialized_start=1135
-  _globals['_GETENERGYRECONCILIATIONRESPONSE']._serialized_end=1297
-  _globals['_FLEETSERVICE']._serialized_start=1300
-  _globals['_FLEETSERVICE']._serialized_end=1430
+  _globals['_GPUKIND']._serialized_start=3587
+  _globals['_GPUKIND']._serialized_end=3667
+  _globals['_WORKERSTATE']._serialized_start=3670
+  _globals['_WORKERSTATE']._serialized_end=3819
+  _globals['_GPUSAMPLE']._serialized_start=137
+  _globals['_GPUSAMPLE']._serialized_end=510
+  _globals['_POWERPOLICY']._serialized_start=513
+  _globals['_POWERPOLICY']._serialized_end=707
+  _globals['_GPU']._serialized_start=710
+  _globals['_GPU']._serialized_end=1225
+  _globals['_WORKER']._serialized_start=1228
+  _globals['_WORKER']._serialized_end=1693
+  _globals['_LISTGPUSREQUEST']._serialized_start=1695
+  _globals['_LISTGPUSREQUEST']._serialized_end=1776
+  _globals['_LISTGPUSRESPONSE']._serialized_start=1778
+  _globals['_LISTGPUSRESPONSE']._serialized_end=1873
+  _globals['_WATCHGPUSREQUEST']._serialized_start=1875
+  _globals['_WATCHGPUSREQUEST']._serialized_end=1919
+  _globals['_WATCHGPUSRESPONSE']._serialized_start=1921
+  _globals['_WATCHGPUSRESPONSE']._serialized_end=1977
+  _globals['_LISTWORKERSREQUEST']._serialized_start=1979
+  _globals['_LISTWORKERSREQUEST']._serialized_end=2063
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=2066
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=2199
+  _globals['_DRAINWORKERREQUEST']._serialized_start=2201
+  _globals['_DRAINWORKERREQUEST']._serialized_end=2303
+  _globals['_SETPOWERPOLICYREQUEST']._serialized_start=2305
+  _globals['_SETPOWERPOLICYREQUEST']._serialized_end=2390
+  _globals['_ENERGYRECONCILIATION']._serialized_start=2393
+  _globals['_ENERGYRECONCILIATION']._serialized_end=3179
+  _globals['_GETENERGYRECONCILIATIONREQUEST']._serialized_start=3182
+  _globals['_GETENERGYRECONCILIATIONREQUEST']._serialized_end=3420
+  _globals['_GETENERGYRECONCILIATIONRESPONSE']._serialized_start=3423
+  _globals['_GETENERGYRECONCILIATIONRESPONSE']._serialized_end=3585
+  _globals['_FLEETSERVICE']._serialized_start=3822
+  _globals['_FLEETSERVICE']._serialized_end=4321
 # @@protoc_insertion_point(module_scope)

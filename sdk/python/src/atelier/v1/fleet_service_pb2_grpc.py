@@ -40,6 +40,31 @@ class FleetServiceStub:
                 request_serializer=atelier_dot_v1_dot_fleet__service__pb2.GetEnergyReconciliationRequest.SerializeToString,
                 response_deserializer=atelier_dot_v1_dot_fleet__service__pb2.GetEnergyReconciliationResponse.FromString,
                 _registered_method=True)
+        self.ListGpus = channel.unary_unary(
+                '/atelier.v1.FleetService/ListGpus',
+                request_serializer=atelier_dot_v1_dot_fleet__service__pb2.ListGpusRequest.SerializeToString,
+                response_deserializer=atelier_dot_v1_dot_fleet__service__pb2.ListGpusResponse.FromString,
+                _registered_method=True)
+        self.WatchGpus = channel.unary_stream(
+                '/atelier.v1.FleetService/WatchGpus',
+                request_serializer=atelier_dot_v1_dot_fleet__service__pb2.WatchGpusRequest.SerializeToString,
+                response_deserializer=atelier_dot_v1_dot_fleet__service__pb2.WatchGpusResponse.FromString,
+                _registered_method=True)
+        self.ListWorkers = channel.unary_unary(
+                '/atelier.v1.FleetService/ListWorkers',
+                request_serializer=atelier_dot_v1_dot_fleet__service__pb2.ListWorkersRequest.SerializeToString,
+                response_deserializer=atelier_dot_v1_dot_fleet__service__pb2.ListWorkersResponse.FromString,
+                _registered_method=True)
+        self.DrainWorker = channel.unary_unary(
+                '/atelier.v1.FleetService/DrainWorker',
+                request_serializer=atelier_dot_v1_dot_fleet__service__pb2.DrainWorkerRequest.SerializeToString,
+                response_deserializer=atelier_dot_v1_dot_fleet__service__pb2.Gpu.FromString,
+                _registered_method=True)
+        self.SetPowerPolicy = channel.unary_unary(
+                '/atelier.v1.FleetService/SetPowerPolicy',
+                request_serializer=atelier_dot_v1_dot_fleet__service__pb2.SetPowerPolicyRequest.SerializeToString,
+                response_deserializer=atelier_dot_v1_dot_fleet__service__pb2.PowerPolicy.FromString,
+                _registered_method=True)
 
 
 class FleetServiceServicer:
@@ -54,6 +79,44 @@ class FleetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGpus(self, request, context):
+        """Every GPU that was ever seen, by id, with what its sensors said last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchGpus(self, request, context):
+        """The same once a second, until the caller leaves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWorkers(self, request, context):
+        """The workers there are, by GPU, with what keeps each apart from the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainWorker(self, request, context):
+        """A worker finishes what it draws, takes nothing more and ends; another takes the GPU afterwards,
+        unless it is to be kept empty. Nothing that is being drawn is lost. Without a worker there, only
+        the time to keep the GPU empty is set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPowerPolicy(self, request, context):
+        """How hot a GPU may get and how busy it may be for long. The pace of its worker is slowed steadily
+        to keep both; the card's own settings are not touched.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +124,31 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.GetEnergyReconciliation,
                     request_deserializer=atelier_dot_v1_dot_fleet__service__pb2.GetEnergyReconciliationRequest.FromString,
                     response_serializer=atelier_dot_v1_dot_fleet__service__pb2.GetEnergyReconciliationResponse.SerializeToString,
+            ),
+            'ListGpus': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGpus,
+                    request_deserializer=atelier_dot_v1_dot_fleet__service__pb2.ListGpusRequest.FromString,
+                    response_serializer=atelier_dot_v1_dot_fleet__service__pb2.ListGpusResponse.SerializeToString,
+            ),
+            'WatchGpus': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchGpus,
+                    request_deserializer=atelier_dot_v1_dot_fleet__service__pb2.WatchGpusRequest.FromString,
+                    response_serializer=atelier_dot_v1_dot_fleet__service__pb2.WatchGpusResponse.SerializeToString,
+            ),
+            'ListWorkers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkers,
+                    request_deserializer=atelier_dot_v1_dot_fleet__service__pb2.ListWorkersRequest.FromString,
+                    response_serializer=atelier_dot_v1_dot_fleet__service__pb2.ListWorkersResponse.SerializeToString,
+            ),
+            'DrainWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainWorker,
+                    request_deserializer=atelier_dot_v1_dot_fleet__service__pb2.DrainWorkerRequest.FromString,
+                    response_serializer=atelier_dot_v1_dot_fleet__service__pb2.Gpu.SerializeToString,
+            ),
+            'SetPowerPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPowerPolicy,
+                    request_deserializer=atelier_dot_v1_dot_fleet__service__pb2.SetPowerPolicyRequest.FromString,
+                    response_serializer=atelier_dot_v1_dot_fleet__service__pb2.PowerPolicy.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +179,141 @@ class FleetService:
             '/atelier.v1.FleetService/GetEnergyReconciliation',
             atelier_dot_v1_dot_fleet__service__pb2.GetEnergyReconciliationRequest.SerializeToString,
             atelier_dot_v1_dot_fleet__service__pb2.GetEnergyReconciliationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGpus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.v1.FleetService/ListGpus',
+            atelier_dot_v1_dot_fleet__service__pb2.ListGpusRequest.SerializeToString,
+            atelier_dot_v1_dot_fleet__service__pb2.ListGpusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchGpus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/atelier.v1.FleetService/WatchGpus',
+            atelier_dot_v1_dot_fleet__service__pb2.WatchGpusRequest.SerializeToString,
+            atelier_dot_v1_dot_fleet__service__pb2.WatchGpusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.v1.FleetService/ListWorkers',
+            atelier_dot_v1_dot_fleet__service__pb2.ListWorkersRequest.SerializeToString,
+            atelier_dot_v1_dot_fleet__service__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.v1.FleetService/DrainWorker',
+            atelier_dot_v1_dot_fleet__service__pb2.DrainWorkerRequest.SerializeToString,
+            atelier_dot_v1_dot_fleet__service__pb2.Gpu.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPowerPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.v1.FleetService/SetPowerPolicy',
+            atelier_dot_v1_dot_fleet__service__pb2.SetPowerPolicyRequest.SerializeToString,
+            atelier_dot_v1_dot_fleet__service__pb2.PowerPolicy.FromString,
             options,
             channel_credentials,
             insecure,
