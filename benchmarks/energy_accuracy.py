@@ -1,6 +1,6 @@
 """How near does the meter come to what images really took?
 
-    python benchmarks/energy_accuracy.py [--seeds 10] [--seconds 60]
+    python benchmarks/energy_accuracy.py [--seeds 10] [--seconds 30]
 
 The meter's own code over a simulated card whose every millijoule is known and whose physics differ
 from the meter's model: power by shape of work ±15 %, heat, clocks that dip, noise; a counter that
@@ -42,7 +42,7 @@ def main() -> None:
     """Simulate, print, write; fails where a figure at 100 ms misses its target."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     # The timeline's own log says nothing here.

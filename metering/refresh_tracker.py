@@ -17,14 +17,16 @@ from typing import Final
 from metering.energy import Reading
 
 _MS: Final = 1_000_000
-# A shorter period cannot be followed at 20 looks a second, and need not be: half of it is little.
-_FOLLOWED_PERIOD_NANOS_MIN: Final = 30 * _MS
+# At 20 looks a second a move of a shorter period cannot be bracketed by two looks of its own, so
+# that nobody would notice a wrong guess; its moments are left as uncertain as they are.
+_FOLLOWED_PERIOD_NANOS_MIN: Final = 60 * _MS
 _LOOK_NANOS: Final = 50 * _MS
 # While nobody works, the counter only has to be seen often enough for idle time.
 _CALM_LOOK_NANOS: Final = 1_000 * _MS
-# Moves come this much early or late, and a period is known to this much when it is not yet known
-# better: every period without a look of use widens what is known by it.
+# What is known of the next move is less by this than what is known of the last: moves come a little
+# early or late, and as long as it has not been learned, a period itself is known only so well.
 _JITTER_NANOS: Final = _MS // 5
+_UNLEARNED_JITTER_NANOS: Final = 1 * _MS
 # Narrower than this a look, which itself takes some milliseconds, tells nothing more.
 _NARROW_NANOS: Final = 12 * _MS
 # A look so long before a move is over when it comes.
@@ -33,6 +35,8 @@ _EARLY_NANOS: Final = 6 * _MS
 _MARGIN_NANOS: Final = 1 * _MS
 # From so many periods on the moves themselves tell how long one is.
 _PERIODS_MIN: Final = 20
+# So well a period is known that was stated or measured, relative.
+_PERIOD_ERROR: Final = 0.05
 # A counter of a device that draws power and still does not move has stalled: what it counts comes
 # with its next move. After so long its standing still is believed.
 _STALL_NANOS: Final = 10_000 * _MS
@@ -94,6 +98,8 @@ class RefreshTracker:
     def __init__(self, *, period_nanos: int) -> None:
         assert period_nanos > 0
         self.period_nanos = float(period_nanos)
+        self._stated_nanos = period_nanos
+        self._jitter_nanos = _UNLEARNED_JITTER_NANOS
         self._last: _Look | None = None
         self._told_nanos = 0
         # Within which the counter moved last, and within which it will move next.
@@ -184,7 +190,7 @@ class RefreshTracker:
         return int(nanos // self.period_nanos)
 
     def _due_after(self, periods: int) -> _Span:
-        way, slack = round(periods * self.period_nanos), periods * _JITTER_NANOS
+        way, slack = round(periods * self.period_nanos), periods * self._jitter_nanos
         return _Span(self._due.low + way - slack, self._due.high + way + slack)
 
     def _lock(self, move: _Span) -> None:
@@ -202,7 +208,8 @@ class RefreshTracker:
     def _expect(self) -> None:
         period = round(self.period_nanos)
         self._due = _Span(
-            self._move.low + period - _JITTER_NANOS, self._move.high + period + _JITTER_NANOS
+            self._move.low + period - self._jitter_nanos,
+            self._move.high + period + self._jitter_nanos,
         )
 
     def _learn_period(self) -> None:
@@ -212,8 +219,13 @@ class RefreshTracker:
         if self._first_move.width > _NARROW_NANOS:
             self._first_move, self._period_count = self._move, 0
         elif self._period_count >= _PERIODS_MIN:
-            way = self._move.middle - self._first_move.middle
-            self.period_nanos = way / self._period_count
+            learned = (self._move.middle - self._first_move.middle) / self._period_count
+            # A move that was counted twice, or not at all, must not change the pace for good.
+            is_likely = abs(learned - self._stated_nanos) <= _PERIOD_ERROR * self._stated_nanos
+            self.period_nanos = learned if is_likely else float(self._stated_nanos)
+            self._jitter_nanos = _JITTER_NANOS if is_likely else _UNLEARNED_JITTER_NANOS
+            if not is_likely:
+                self._first_move, self._period_count = self._move, 0
 
     def _behind_a_move(self, earliest_nanos: int) -> int:
         """Return the first moment from ``earliest_nanos`` on that lies right behind a move."""

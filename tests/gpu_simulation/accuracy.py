@@ -49,6 +49,7 @@ def metered_day(
     card = SimulatedCard(source)
     card.rest(_REST_BEFORE_MS)
     day = Day(card)
+    day.load()
     if in_batches:
         day.in_batches(source, seconds=seconds)
     else:

@@ -47,6 +47,15 @@ class Day:
     # From the first mark of an image to its last.
     spans: dict[ImageId, tuple[int, int]] = field(default_factory=dict[ImageId, tuple[int, int]])
 
+    def load(self) -> None:
+        """Load a model and warm it up, as every worker does before it draws."""
+        for shape, full_speed_ms, share in (("load", 1500.0, 0.1), ("warm up", 700.0, 0.9)):
+            start_nanos = self.card.now_nanos
+            self.card.work((shape,), full_speed_ms=full_speed_ms, share=share)
+            number = len(self.marks) + 1
+            self.marks.append(Mark(start_nanos, self.card.now_nanos, number, SegmentKind.LOAD))
+            self.card.rest(300)
+
     def one_after_the_other(self, source: random.Random, *, seconds: float) -> None:
         """Draw images alone, some with a pause between them."""
         until = self.card.now_nanos + seconds * 1e9
