@@ -40,6 +40,8 @@ class NewTenant:
     time_zone: str = "UTC"
     allowed_models: list[str] | None = None
     queued_images_max: int = 100_000
+    # Its part of the GPU time beside the others'.
+    gpu_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,8 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 _CURRENCY_DEFAULT: Final = "USD"
 _PRICE_BOOK_DEFAULT: Final = "standard"
 _QUEUED_IMAGES_MAX_DEFAULT: Final = 100_000
+# Less would be a device every few days.
+_GPU_WEIGHT_MIN: Final = 0.01
 
 
 class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
@@ -144,6 +146,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             "quotas.queued_images_max": lambda: {
                 "queued_images_max": wanted.quotas.queued_images_max or _QUEUED_IMAGES_MAX_DEFAULT
             },
+            "quotas.gpu_weight": lambda: {"gpu_weight": _gpu_weight(wanted.quotas)},
             "quotas.allowed_models": lambda: {
                 "allowed_models": self._allowed_models(wanted.quotas)
             },
@@ -172,6 +175,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             time_zone=_time_zone(wanted.time_zone),
             allowed_models=self._allowed_models(wanted.quotas),
             queued_images_max=wanted.quotas.queued_images_max or _QUEUED_IMAGES_MAX_DEFAULT,
+            gpu_weight=_gpu_weight(wanted.quotas),
         )
 
     def _allowed_models(self, quotas: tenant_service_pb2.TenantQuotas) -> list[str] | None:
@@ -200,6 +204,12 @@ def _is_set(message: Message) -> bool:
     return message.ByteSize() > 0
 
 
+def _gpu_weight(quotas: tenant_service_pb2.TenantQuotas) -> float:
+    if 0 < quotas.gpu_weight < _GPU_WEIGHT_MIN:
+        raise invalid_field("tenant.quotas.gpu_weight", f"must be at least {_GPU_WEIGHT_MIN}")
+    return quotas.gpu_weight or 1.0
+
+
 def _display_name(wanted: tenant_service_pb2.Tenant) -> str:
     if not wanted.display_name:
         raise invalid_field("tenant.display_name", "must be set")
@@ -226,6 +236,7 @@ def _tenant_message(tenant: Tenant) -> tenant_service_pb2.Tenant:
         time_zone=tenant.time_zone,
         quotas=tenant_service_pb2.TenantQuotas(
             queued_images_max=tenant.queued_images_max,
+            gpu_weight=tenant.gpu_weight,
             allowed_models=[
                 resource_names.MODEL.write(model) for model in tenant.allowed_models or ()
             ],

@@ -286,9 +286,11 @@ async def test_an_operator_changes_what_the_mask_names(
             name=f"tenants/{acme.tenant_id}",
             legal_name="Acme Ltd",
             vat_id="not named in the mask",
-            quotas=tenant_service_pb2.TenantQuotas(queued_images_max=5),
+            quotas=tenant_service_pb2.TenantQuotas(queued_images_max=5, gpu_weight=2.5),
         ),
-        update_mask=FieldMask(paths=["legal_name", "quotas.queued_images_max"]),
+        update_mask=FieldMask(
+            paths=["legal_name", "quotas.queued_images_max", "quotas.gpu_weight"]
+        ),
     )
 
     changed = await gateway.operator.tenants.UpdateTenant(request)
@@ -296,7 +298,7 @@ async def test_an_operator_changes_what_the_mask_names(
     refused = await refusal(gateway.operator.tenants.UpdateTenant(request))
 
     assert (changed.legal_name, changed.vat_id) == ("Acme Ltd", "")
-    assert changed.quotas.queued_images_max == 5
+    assert (changed.quotas.queued_images_max, changed.quotas.gpu_weight) == (5, 2.5)
     assert (refused.reason, refused.fields) == ("UNSUPPORTED_PARAMETER", ["update_mask"])
 
 

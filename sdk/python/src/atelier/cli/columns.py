@@ -112,6 +112,7 @@ TENANT_DETAILS: Sequence[Column[Tenant]] = (
     Column("address", lambda tenant: tenant.postal_address),
     Column("VAT id", lambda tenant: tenant.vat_id),
     Column("time zone", lambda tenant: tenant.time_zone),
+    Column("GPU weight", lambda tenant: f"{tenant.quotas.gpu_weight:g}"),
     Column(
         "credit limit",
         lambda tenant: format_money(tenant.credit_limit) if tenant.HasField("credit_limit") else "",

@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import click
 
+from atelier.cli.columns import TENANT_DETAILS
 from atelier.cli.output import Column, enum_word, message_fields, moment_text
 from atelier.cli.session import Session, in_session
-from atelier.names import ALL, last_id
+from atelier.names import ALL, last_id, tenant_name
 from atelier.v1.fleet_service_pb2 import Gpu, PowerPolicy, Worker, WorkerState
+from atelier.v1.tenant_service_pb2 import Tenant, TenantQuotas
 
 _GIB = 1024**3
 
@@ -41,6 +43,17 @@ def watch_gpus(session: Session, *, gpu: str, seconds: int | None) -> None:
                 session.output.show_many(list(answer.gpus), GPU_COLUMNS)
             if count == seconds:
                 return
+
+
+@gpus.command("weigh")
+@click.argument("tenant")
+@click.argument("weight", type=click.FloatRange(0.01, 100))
+@in_session
+def weigh(session: Session, *, tenant: str, weight: float) -> None:
+    """Give a tenant its part of the GPUs: twice the weight, twice the time while all have work."""
+    wanted = Tenant(name=tenant_name(tenant), quotas=TenantQuotas(gpu_weight=weight))
+    with session.open_client() as client:
+        session.output.show_one(client.update_tenant(wanted, ["quotas.gpu_weight"]), TENANT_DETAILS)
 
 
 @click.group()
