@@ -1,6 +1,6 @@
 """What an image consumed and what it was charged: written once, in the transaction that ends it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -75,9 +75,13 @@ class NewUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageRecord(NewUsage):
-    """A usage record as stored; ``charge_time`` is that of the capture, the database's clock."""
+    """A usage record as stored; ``charge_time`` is that of the capture, the database's clock.
+
+    ``labels`` are the image's.
+    """
 
     charge_time: datetime
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

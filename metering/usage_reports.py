@@ -1,7 +1,7 @@
-"""Reports of usage: every record, or sums by day, model, size, key, project, job, outcome."""
+"""Reports of usage: every record, or sums by day, model, size, key, project, label and more."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
@@ -12,6 +12,8 @@ from database.queries import load_queries
 from database.rows import typed_row
 from metering.energy_source import EnergySource
 from metering.usage_records import UsageOutcome, UsageRecord
+from metering.usage_roll_ups import get_clock
+from metering.usage_windows import usage_window
 from tenants.ids import ImageId, JobId, KeyId, TenantId
 
 _QUERIES: Final = load_queries(__file__)
@@ -27,6 +29,8 @@ class UsageDimension(StrEnum):
     PROJECT = "PROJECT"
     JOB = "JOB"
     OUTCOME = "OUTCOME"
+    # The value of one label; empty for images without it.
+    LABEL = "LABEL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,7 @@ class UsageSum:
     key_id: KeyId | None
     project: str | None
     job_id: JobId | None
+    label_value: str | None
     outcome: UsageOutcome | None
     currency: str
     image_count: int
@@ -83,14 +88,25 @@ async def query_usage(
     chosen: UsageFilter,
     limit: int,
     offset: int = 0,
+    label_key: str = "",
 ) -> list[UsageSum]:
-    """Sum a tenant's usage, ordered by its groups; no group at all gives one sum or none."""
+    """Sum a tenant's usage, ordered by its groups; no group at all gives one sum or none.
+
+    ``label_key`` names the label of the dimension LABEL.
+    """
+    by_job = UsageDimension.JOB in group_by or chosen.job_id is not None
+    # Roll-ups know no jobs, and days of another clock are of no use.
+    has_days = not by_job and await get_clock(conn, tenant_id) == time_zone
+    window = usage_window(chosen.start_time, chosen.end_time, time_zone if has_days else None)
     async with conn.cursor(row_factory=typed_row(UsageSum)) as cursor:
         await cursor.execute(
             _QUERIES["query_usage"],
             _conditions(tenant_id, chosen)
+            | asdict(window)
             | {
                 "time_zone": time_zone,
+                "label_key": label_key,
+                "by_label": UsageDimension.LABEL in group_by,
                 # From the best to the weakest, as declared.
                 "energy_sources": list(EnergySource),
                 "by_day": UsageDimension.DAY in group_by,

@@ -1,45 +1,83 @@
 -- name: query_usage
--- A dimension that is not asked for is NULL in every row and so splits nothing.
-SELECT
-    CASE WHEN %(by_day)s THEN (charge_time AT TIME ZONE %(time_zone)s)::date END AS day,
-    CASE WHEN %(by_model)s THEN model END AS model,
-    CASE WHEN %(by_size)s THEN width END AS width,
-    CASE WHEN %(by_size)s THEN height END AS height,
-    CASE WHEN %(by_key)s THEN key_id END AS key_id,
-    CASE WHEN %(by_project)s THEN project END AS project,
-    CASE WHEN %(by_job)s THEN job_id END AS job_id,
-    CASE WHEN %(by_outcome)s THEN outcome END AS outcome,
-    currency,
-    count(*) AS image_count,
-    count(*) FILTER (WHERE outcome = 'SUCCEEDED') AS succeeded_count,
-    count(*) FILTER (WHERE outcome = 'FAILED') AS failed_count,
-    count(*) FILTER (WHERE outcome = 'BLOCKED') AS blocked_count,
-    count(*) FILTER (WHERE outcome = 'CANCELLED') AS cancelled_count,
+-- Whole days come from the roll-ups, what is fresh and the edges from the records: each record once. A dimension that
+-- is not asked for is NULL in every row and so splits nothing.
+WITH records AS (
+    SELECT *
+    FROM usage_records
+    WHERE tenant_id = %(tenant_id)s AND charge_time >= %(head_start)s AND charge_time < %(head_end)s
+    UNION ALL
+    SELECT *
+    FROM usage_records
+    WHERE tenant_id = %(tenant_id)s AND charge_time >= %(tail_start)s AND charge_time < %(tail_end)s
+    UNION ALL
+    SELECT used.*
+    FROM fresh_usage AS fresh
+    JOIN usage_records AS used USING (tenant_id, image_id)
+    WHERE fresh.tenant_id = %(tenant_id)s AND used.charge_time >= %(head_end)s AND used.charge_time < %(tail_start)s
+), facts AS (
+    SELECT (charge_time AT TIME ZONE %(time_zone)s)::date AS day, outcome, key_id, project, model, width, height,
+        job_id, energy_source, currency, coalesce(labels ->> %(label_key)s, '') AS label_value, 1 AS image_count,
+        gpu_seconds::numeric AS gpu_seconds, energy_millijoules,
+        energy_error_millijoules::numeric ^ 2 AS energy_variance, price_nanos AS billed_cost_nanos
+    FROM records
+    UNION ALL
+    SELECT day, outcome, key_id, project, model, width, height, NULL, energy_source, currency, '', image_count,
+        gpu_seconds, energy_millijoules, energy_variance, billed_cost_nanos
+    FROM usage_roll_ups
+    WHERE tenant_id = %(tenant_id)s AND label_key = '' AND day >= %(first_day)s AND day < %(end_day)s
+    UNION ALL
+    -- What has the label counts for its value, and no longer for those without it.
+    SELECT day, outcome, key_id, project, model, width, height, NULL, energy_source, currency, side.label_value,
+        side.factor * image_count, side.factor * gpu_seconds, side.factor * energy_millijoules,
+        side.factor * energy_variance, side.factor * billed_cost_nanos
+    FROM usage_roll_ups AS rolled
+    CROSS JOIN LATERAL (VALUES (1, rolled.label_value), (-1, '')) AS side (factor, label_value)
+    WHERE tenant_id = %(tenant_id)s AND label_key = %(label_key)s AND label_key <> ''
+        AND day >= %(first_day)s AND day < %(end_day)s
+), by_source AS (
+    SELECT
+        CASE WHEN %(by_day)s THEN day END AS day,
+        CASE WHEN %(by_model)s THEN model END AS model,
+        CASE WHEN %(by_size)s THEN width END AS width,
+        CASE WHEN %(by_size)s THEN height END AS height,
+        CASE WHEN %(by_key)s THEN key_id END AS key_id,
+        CASE WHEN %(by_project)s THEN project END AS project,
+        CASE WHEN %(by_job)s THEN job_id END AS job_id,
+        CASE WHEN %(by_label)s THEN label_value END AS label_value,
+        CASE WHEN %(by_outcome)s THEN outcome END AS outcome_group,
+        currency, outcome, energy_source,
+        sum(image_count) AS image_count, sum(gpu_seconds) AS gpu_seconds, sum(energy_millijoules) AS energy_millijoules,
+        sum(energy_variance) AS energy_variance, sum(billed_cost_nanos) AS billed_cost_nanos
+    FROM facts
+    WHERE (%(model)s::text IS NULL OR model = %(model)s)
+        AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
+        AND (%(project)s::text IS NULL OR project = %(project)s)
+        AND (%(job_id)s::text IS NULL OR job_id = %(job_id)s)
+        AND outcome = ANY (%(outcomes)s)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+    HAVING sum(image_count) > 0
+)
+SELECT day, model, width, height, key_id, project, job_id, label_value, outcome_group AS outcome, currency,
+    sum(image_count) AS image_count,
+    coalesce(sum(image_count) FILTER (WHERE outcome = 'SUCCEEDED'), 0) AS succeeded_count,
+    coalesce(sum(image_count) FILTER (WHERE outcome = 'FAILED'), 0) AS failed_count,
+    coalesce(sum(image_count) FILTER (WHERE outcome = 'BLOCKED'), 0) AS blocked_count,
+    coalesce(sum(image_count) FILTER (WHERE outcome = 'CANCELLED'), 0) AS cancelled_count,
     coalesce(sum(gpu_seconds) FILTER (WHERE outcome = 'SUCCEEDED'), 0) AS gpu_seconds,
     coalesce(sum(energy_millijoules) FILTER (WHERE outcome = 'SUCCEEDED'), 0) AS energy_millijoules,
-    -- Errors of single images are independent: their squares add up.
-    round(sqrt(coalesce(sum(energy_error_millijoules::numeric ^ 2) FILTER (WHERE outcome = 'SUCCEEDED'), 0)))
-        AS energy_error_millijoules,
+    round(sqrt(coalesce(sum(energy_variance) FILTER (WHERE outcome = 'SUCCEEDED'), 0))) AS energy_error_millijoules,
     coalesce((%(energy_sources)s::text[])[max(array_position(%(energy_sources)s::text[], energy_source))
         FILTER (WHERE outcome = 'SUCCEEDED')], 'NONE') AS energy_source,
-    sum(price_nanos) AS billed_cost_nanos
-FROM usage_records
-WHERE tenant_id = %(tenant_id)s
-    AND charge_time >= coalesce(%(start_time)s, '-infinity'::timestamptz)
-    AND charge_time < coalesce(%(end_time)s, 'infinity'::timestamptz)
-    AND (%(model)s::text IS NULL OR model = %(model)s)
-    AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
-    AND (%(project)s::text IS NULL OR project = %(project)s)
-    AND (%(job_id)s::text IS NULL OR job_id = %(job_id)s)
-    AND outcome = ANY (%(outcomes)s)
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
-ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+    sum(billed_cost_nanos) AS billed_cost_nanos
+FROM by_source
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 LIMIT %(limit)s OFFSET %(offset)s;
 
 -- name: list_usage
 SELECT tenant_id, image_id, job_id, attempt, outcome, failure_reason, key_id, project, model, precision, tier, width,
     height, num_inference_steps, seed, gpu_id, session_id, last_mark_number, batch_shares, gpu_seconds, queue_seconds,
-    energy_millijoules, energy_error_millijoules, energy_source, price_id, price_nanos, currency, charge_time
+    energy_millijoules, energy_error_millijoules, energy_source, price_id, price_nanos, currency, charge_time, labels
 FROM usage_records
 WHERE tenant_id = %(tenant_id)s
     AND charge_time >= coalesce(%(start_time)s, '-infinity'::timestamptz)

@@ -25,7 +25,7 @@ from services.gateway.conversions import (
     to_money,
     to_timestamp,
 )
-from services.gateway.errors import invalid_field, not_found, unsupported_parameter
+from services.gateway.errors import invalid_field, not_found
 from services.gateway.job_messages import energy_source_number, receipt_message
 from services.gateway.page_tokens import PageTokens, Position
 from services.gateway.pages import PageRequest
@@ -37,7 +37,6 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 # The contract's names of dimensions where they differ from ours.
 _API_KEY: Final = "API_KEY"
-_LABEL: Final = "LABEL"
 
 
 class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
@@ -96,6 +95,7 @@ class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
                 chosen=chosen,
                 limit=pages.limit,
                 offset=first,
+                label_key=request.label_key,
             )
             totals = await query_usage(
                 conn,
@@ -116,8 +116,6 @@ class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
 
 def _dimension(number: usage_service_pb2.UsageDimension.ValueType) -> UsageDimension:
     text = enum_text(usage_service_pb2.UsageDimension, number)
-    if text == _LABEL:
-        raise unsupported_parameter("group_by", "LABEL is not supported yet")
     return UsageDimension.KEY if text == _API_KEY else UsageDimension(text)
 
 
@@ -179,6 +177,7 @@ def _record_message(record: UsageRecord, receipt: Receipt) -> usage_service_pb2.
         failure_reason=record.failure_reason or "",
         api_key=resource_names.API_KEY.write(tenant_id, record.key_id),
         project=record.project,
+        labels=record.labels,
         tier=enum_number(image_pb2.Tier, record.tier),
         width=record.width,
         height=record.height,
@@ -213,6 +212,7 @@ def _group_value(row: UsageSum, dimension: UsageDimension, tenant_id: TenantId) 
         UsageDimension.SIZE: f"{row.width}x{row.height}",
         UsageDimension.KEY: resource_names.API_KEY.write(tenant_id, row.key_id or ""),
         UsageDimension.PROJECT: row.project or "",
+        UsageDimension.LABEL: row.label_value or "",
         UsageDimension.JOB: resource_names.JOB.write(tenant_id, row.job_id or ""),
         UsageDimension.OUTCOME: row.outcome or "",
     }

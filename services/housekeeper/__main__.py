@@ -12,17 +12,19 @@ from database.secrets_directory import secrets_directory
 from services.housekeeper.duty import Duty, keep_doing
 from services.housekeeper.energy_hours import EnergyHours
 from services.housekeeper.invariant_watch import InvariantWatch
+from services.housekeeper.invoice_drafts import InvoiceDrafts
 from services.housekeeper.ledger_sealing import CreditExpiry, LedgerSealing
 from services.housekeeper.lost_work import LostWork
 from services.housekeeper.missing_tokens import MissingTokens
 from services.housekeeper.settings import Settings
 from services.housekeeper.unattended_jobs import UnattendedJobs
+from services.housekeeper.usage_roll_ups import UsageRollUps
 from services.log import configure_log
 
 log = structlog.get_logger()
 
 # Each duty holds one connection for its lock while it works with another.
-_CONNECTIONS_MAX = 12
+_CONNECTIONS_MAX = 16
 
 
 def main() -> None:
@@ -73,6 +75,16 @@ def _duties(settings: Settings, pool: Pool) -> list[Duty]:
             name="credit expiry",
             period_seconds=settings.expiry_seconds,
             work=CreditExpiry(pool).sweep,
+        ),
+        Duty(
+            name="usage roll-ups",
+            period_seconds=settings.roll_up_seconds,
+            work=UsageRollUps(pool).sweep,
+        ),
+        Duty(
+            name="invoice drafts",
+            period_seconds=settings.draft_seconds,
+            work=InvoiceDrafts(pool).sweep,
         ),
         Duty(
             name="invariants",

@@ -20,6 +20,10 @@ class Settings(BaseSettings):
     # How often credit whose time is over is looked for.
     expiry_seconds: PositiveFloat = 60.0
     sealing_seconds: PositiveFloat = 10.0
+    # Usage younger than this is summed record by record.
+    roll_up_seconds: PositiveFloat = 10.0
+    # How often the operator is told which months can be finalized.
+    draft_seconds: PositiveFloat = 3600.0
     # An interactive picture that nobody listens to for so long is cancelled.
     unattended_seconds: PositiveFloat = 10.0
     # The recorder's; a worker's session is lost when its lease is over.

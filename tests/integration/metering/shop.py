@@ -1,5 +1,6 @@
 """A shop on the real tables: tenants with a price and credit, whose images are drawn by hand."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import LiteralString
@@ -83,13 +84,14 @@ class Shop:
         project: str = "",
         key_id: str = "k1",
         width: int = 64,
+        labels: Mapping[str, str] | None = None,
     ) -> JobId:
         await self.as_role("atelier_gateway")
         hold_nanos = ceiling_nanos(
             self.price.document,
             OrderedImage(model=MODEL, tier=tier, width=width, height=64, num_inference_steps=4),
         )
-        image = NewImage(spec=_spec(width=width), hold_nanos=hold_nanos, labels={})
+        image = NewImage(spec=_spec(width=width), hold_nanos=hold_nanos, labels=dict(labels or {}))
         job = await job_store.create_job(
             self.connection,
             NewJob(

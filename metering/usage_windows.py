@@ -1,0 +1,69 @@
+"""A stretch of time as whole days, which have roll-ups, and the edges before and after them."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+_END: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageWindow:
+    """Head and tail are read record by record, the days from ``first_day`` up to ``end_day`` not.
+
+    The days begin where the head ends and end where the tail starts; every end is exclusive.
+    """
+
+    head_start: datetime
+    head_end: datetime
+    first_day: date
+    end_day: date
+    tail_start: datetime
+    tail_end: datetime
+
+
+def usage_window(
+    start_time: datetime | None, end_time: datetime | None, time_zone: str | None
+) -> UsageWindow:
+    """Cut a stretch of time at the midnights of a clock; without a clock it is all head.
+
+    None begins with everything and never ends.
+    """
+    start, end = start_time or _BEGINNING, end_time or _END
+    if time_zone is None:
+        return _all_head(start, end)
+    zone = ZoneInfo(time_zone)
+    first_day = date.min if start_time is None else _first_whole_day(start_time, zone)
+    end_day = date.max if end_time is None else end_time.astimezone(zone).date()
+    if first_day >= end_day:
+        return _all_head(start, end)
+    return UsageWindow(
+        head_start=start,
+        head_end=start if start_time is None else _midnight(first_day, zone),
+        first_day=first_day,
+        end_day=end_day,
+        tail_start=end if end_time is None else _midnight(end_day, zone),
+        tail_end=end,
+    )
+
+
+def _all_head(start: datetime, end: datetime) -> UsageWindow:
+    return UsageWindow(
+        head_start=start,
+        head_end=end,
+        first_day=date.max,
+        end_day=date.max,
+        tail_start=end,
+        tail_end=end,
+    )
+
+
+def _first_whole_day(moment: datetime, zone: ZoneInfo) -> date:
+    day = moment.astimezone(zone).date()
+    return day if moment == _midnight(day, zone) else day + timedelta(days=1)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)
