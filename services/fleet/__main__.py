@@ -76,6 +76,7 @@ def _join(settings: Settings) -> Fleet:
             launcher=launcher,
             models=models,
             drain_seconds=settings.drain_seconds,
+            end_seconds=settings.end_seconds or settings.drain_seconds,
             log_directory=settings.log_directory,
         ),
         allocation=Allocation(settings.rules, cold_starts),

@@ -61,7 +61,13 @@ class Settings(BaseSettings):
     cold_start_seconds_before_measured: PositiveFloat = 20.0
     picture_seconds_before_measured: PositiveFloat = 10.0
     tick_seconds: PositiveFloat = 0.5
+    # Above the longest image: a worker that leaves its device finishes what it draws.
     drain_seconds: PositiveFloat = 120.0
+    end_seconds: PositiveFloat | None = Field(
+        default=None,
+        description="what workers get when the fleet ends them with itself; "
+        "unset: as much as for a drain",
+    )
     # A worker whose heartbeats stopped this long ago although the recorder serves is replaced.
     silence_seconds: PositiveFloat = 30.0
     # Otherwise brokers and workers outlive the fleet and the next one adopts them.

@@ -70,12 +70,14 @@ class Workers:
         launcher: WorkerLauncher,
         models: Mapping[str, WorkerModel],
         drain_seconds: float,
+        end_seconds: float,
         log_directory: Path,
     ) -> None:
         self._run = run
         self._launcher = launcher
         self._models = models
         self._drain_seconds = drain_seconds
+        self._end_seconds = end_seconds
         self._log_directory = log_directory
         self._notes = NoteFolder(run.fleet_directory / "workers", WorkerNote)
         self._workers: dict[str, _Worker] = {}
@@ -157,17 +159,21 @@ class Workers:
                 kill_group(worker.child)
 
     def end_all(self) -> None:
-        """Ask every worker to end, wait while they drain, kill the rest."""
+        """Ask every worker to end, ask again so that it hands back what it draws, kill the rest."""
         running = [worker for worker in self._workers.values() if worker.child is not None]
-        deadline = time.monotonic() + self._drain_seconds
+        begin = time.monotonic()
         for worker in running:
-            self._ask_to_end(worker, time.monotonic())
+            if worker.kill_time is None:
+                self._ask_to_end(worker, begin)
+        _wait_for_all(running, deadline=begin + self._end_seconds * _OWN_SHARE_OF_DRAIN)
         for worker in running:
             assert worker.child is not None
-            left_seconds = max(deadline - time.monotonic(), 0.0)
-            if not wait_for_end(worker.child, timeout_seconds=left_seconds):
-                kill_group(worker.child)
-                wait_for_end(worker.child, timeout_seconds=_KILL_SECONDS)
+            send(worker.child, signal.SIGTERM)
+        _wait_for_all(running, deadline=begin + self._end_seconds)
+        for worker in running:
+            assert worker.child is not None
+            kill_group(worker.child)
+            wait_for_end(worker.child, timeout_seconds=_KILL_SECONDS)
             self._notes.remove(worker.post.gpu_id)
         self._workers.clear()
 
@@ -270,6 +276,12 @@ class Workers:
             pid=worker.child.pid,
             threads=threads,
         )
+
+
+def _wait_for_all(workers: Sequence[_Worker], *, deadline: float) -> None:
+    for worker in workers:
+        assert worker.child is not None
+        wait_for_end(worker.child, timeout_seconds=max(deadline - time.monotonic(), 0.0))
 
 
 def _handover(worker: _Worker) -> Handover:

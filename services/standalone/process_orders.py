@@ -123,7 +123,7 @@ def _fleet(installation: Installation) -> dict[str, str]:
         "ATELIER_FLEET_LOG_DIRECTORY": str(installation.data.logs),
         "ATELIER_FLEET_MODEL_CATALOGUE_PATH": str(settings.model_catalogue_path),
         "ATELIER_FLEET_RANDOM_CHECKPOINT_PATH": str(installation.data.random_checkpoint),
-        "ATELIER_FLEET_DRAIN_SECONDS": str(settings.drain_seconds),
+        "ATELIER_FLEET_END_SECONDS": str(settings.drain_seconds),
         "ATELIER_FLEET_END_CHILDREN_AT_EXIT": "true",
         **{name: str(value) for name, value in optional.items() if value is not None},
     }

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from threading import Condition, Lock
+from threading import Condition, Event, Lock
+from time import monotonic
+from typing import Final
 
 from services.engine.image_spec import AttemptKey
 from services.worker.work import HeldAttempt, HeldProgress, Truth
+
+# A hurry is noticed within this time.
+_LOOK_SECONDS: Final = 0.25
 
 
 class CancelReason(Enum):
@@ -107,6 +112,14 @@ class InFlight:
         """Wait until nothing is held; whether that came true in time."""
         with self._lock:
             return self._emptied.wait_for(lambda: not self._held, timeout_seconds)
+
+    def wait_unless(self, hurry: Event, *, timeout_seconds: float) -> bool:
+        """Wait until nothing is held, at most so long, and no longer once there is a hurry."""
+        deadline = monotonic() + timeout_seconds
+        while not hurry.is_set() and (left_seconds := deadline - monotonic()) > 0:
+            if self.wait_until_empty(min(left_seconds, _LOOK_SECONDS)):
+                return True
+        return self.wait_until_empty(0.0)
 
     def _mark(self, keys: frozenset[AttemptKey], reason: CancelReason) -> list[AttemptKey]:
         marked: list[AttemptKey] = []

@@ -37,6 +37,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stopping = Event()
+        self._hurry = Event()
         self._giving_up = Event()
         self._engine: Engine | None = None
         self._ready = False
@@ -71,7 +72,12 @@ class Worker:
         )
 
     def stop(self) -> None:
-        """Ask the worker to finish what runs and end; may be called from a signal handler."""
+        """Ask the worker to finish what runs and end; may be called from a signal handler.
+
+        Asked once more it hands back what runs, and ends.
+        """
+        if self._stopping.is_set():
+            self._hurry.set()
         self._stopping.set()
 
     def run(self) -> None:
@@ -154,7 +160,8 @@ class Worker:
         self._ready = False
         self._slots.drain()
         consumer.stop()
-        if not self._in_flight.wait_until_empty(self._settings.drain_seconds):
+        drain_seconds = self._settings.drain_seconds
+        if not self._in_flight.wait_unless(self._hurry, timeout_seconds=drain_seconds):
             for key in self._in_flight.mark_all_drained():
                 engine.cancel(key)
             self._in_flight.wait_until_empty(_HAND_BACK_SECONDS)

@@ -38,6 +38,18 @@ MODELS = {"mini": WorkerModel(path="/mini", batch_slots=4, interactive_slots=1)}
 RULES = AllocationRules(dwell_seconds_min=0.3, dwell_per_cold_start=0.01, devices_per_tenant_max=8)
 MORNING = datetime(2026, 1, 1, 8, tzinfo=UTC)
 OBEDIENT = "import time; time.sleep(600)"
+TWICE_ASKED = """
+import signal, sys, time
+from pathlib import Path
+told = Path("{path}")
+def ask(*_):
+    told.write_text(told.read_text() + ", asked")
+    if told.read_text().count("asked") == 2:
+        sys.exit()
+signal.signal(signal.SIGTERM, ask)
+told.write_text("ready")
+time.sleep(600)
+"""
 STUCK = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
 
@@ -70,7 +82,9 @@ class Host:
         self.launcher = SleepingLauncher(OBEDIENT)
         self.fleets: list[Fleet] = []
 
-    def fleet(self, *, devices: int = 2, drain_seconds: float = 5.0) -> "Looking":
+    def fleet(
+        self, *, devices: int = 2, drain_seconds: float = 5.0, end_seconds: float = 5.0
+    ) -> "Looking":
         fleet = Fleet(
             run=self.run,
             brokers=Brokers(
@@ -83,6 +97,7 @@ class Host:
                 launcher=self.launcher,
                 models=MODELS,
                 drain_seconds=drain_seconds,
+                end_seconds=end_seconds,
                 log_directory=self.directory,
             ),
             allocation=Allocation(RULES, ColdStarts(seconds_before_measured=0.01)),
@@ -265,9 +280,23 @@ def test_a_worker_that_fell_silent_is_replaced_while_the_recorder_serves(host: H
     )
 
 
+def test_a_worker_that_is_not_done_in_time_is_asked_once_more_before_it_is_killed(
+    host: Host,
+) -> None:
+    told = host.directory / "told"
+    host.launcher.program = TWICE_ASKED.format(path=told)
+    fleet = host.fleet(devices=1, drain_seconds=600.0, end_seconds=4.0)
+    fleet.look(situation("acme"))
+    assert eventually(told.exists)
+
+    fleet.end_all()
+
+    assert told.read_text() == "ready, asked, asked"
+
+
 def test_a_worker_that_does_not_drain_is_killed(host: Host) -> None:
     host.launcher.program = STUCK
-    fleet = host.fleet(devices=1, drain_seconds=0.5)
+    fleet = host.fleet(devices=1, end_seconds=0.5)
     (before,) = fleet.look(situation("acme"))
     # Time for the program to begin to ignore SIGTERM.
     time.sleep(0.3)

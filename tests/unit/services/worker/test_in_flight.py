@@ -1,3 +1,5 @@
+from threading import Event
+
 from services.worker.in_flight import CancelReason, InFlight
 from services.worker.work import HeldAttempt, Truth
 
@@ -83,3 +85,13 @@ def test_steps_are_counted_from_the_moment_an_attempt_has_to_stop() -> None:
     in_flight.note_progress(FIRST.key, step=6, step_count=8, preview=b"")
 
     assert in_flight.steps_since_cancel(FIRST.key) == 1
+
+
+def test_whoever_is_in_a_hurry_does_not_wait_for_what_is_held() -> None:
+    hurry = Event()
+    hurry.set()
+
+    assert not holding(FIRST).wait_unless(hurry, timeout_seconds=3600.0)
+    assert holding().wait_unless(hurry, timeout_seconds=3600.0)
+    assert holding().wait_unless(Event(), timeout_seconds=3600.0)
+    assert not holding(FIRST).wait_unless(Event(), timeout_seconds=0.0)
