@@ -69,15 +69,20 @@ def batch(*segments: EnergySegment, start_millijoules: int = 0, epoch: int = 1) 
 
 
 async def have_attempt(
-    connection: AsyncConnection, image: str, outcome: str | None, *, claim_time: datetime = HOUR
+    connection: AsyncConnection,
+    image: str,
+    outcome: str | None,
+    *,
+    claim_time: datetime = HOUR,
+    attempt: int = 1,
 ) -> None:
     """An attempt without the job it belongs to."""
     await connection.execute("SET LOCAL session_replication_role = replica")
     await connection.execute(
         "INSERT INTO attempts (tenant_id, image_id, attempt, job_id, session_id, claim_token,"
         " gpu_id, model, claim_time, outcome, end_time)"
-        " VALUES (%s, %s, 1, 'job', %s, gen_random_uuid(), %s, 'mini', %s, %s,"
+        " VALUES (%s, %s, %s, 'job', %s, gen_random_uuid(), %s, 'mini', %s, %s,"
         " CASE WHEN %s::text IS NULL THEN NULL ELSE now() END)",
-        (ACME, image, SESSION, GPU, claim_time, outcome, outcome),
+        (ACME, image, attempt, SESSION, GPU, claim_time, outcome, outcome),
     )
     await connection.execute("SET LOCAL session_replication_role = origin")

@@ -8,10 +8,12 @@ from secrets import token_hex
 
 import pytest
 
+from database.pool import open_pool, tenant_transaction
 from metering.energy import Share
 from metering.energy_records import CounterReading, EnergySegment, SegmentBatch
 from metering.energy_source import EnergySource
 from metering.power import SegmentKind
+from metering.usage_records import UsageRecord, get_receipts
 from services.meter.recorder_client import RecorderClient
 from services.worker.work import HeldAttempt
 from tenants.ids import GpuId, ImageId, SessionId
@@ -141,3 +143,33 @@ async def test_without_its_segment_a_receipt_says_partial_and_is_not_held_up(
 
     assert accepted
     assert await energy_of(studio, work.held.image_id) == (0, "PARTIAL")
+
+
+async def receipt_of(studio: Studio, image_id: ImageId) -> UsageRecord:
+    """What a member of the studio is shown."""
+    async with (
+        open_pool(studio.postgres.url("atelier_gateway"), size_max=1, application_name="t") as pool,
+        tenant_transaction(pool, studio.tenant_id) as conn,
+    ):
+        receipts = await get_receipts(conn, tenant_id=studio.tenant_id, image_ids=[image_id])
+    return receipts[image_id].usage
+
+
+async def test_energy_that_comes_late_amends_the_receipt_and_never_the_price(
+    session: Session, studio: Studio, run: RunDirectory
+) -> None:
+    await studio.accept(spec())
+    work = await session.claim()
+    image_id = ImageId(work.held.image_id)
+    assert await session.finish(replace(drawn(work.held), last_mark_number=LAST_MARK))
+    charged = await receipt_of(studio, image_id)
+
+    async with RecorderClient(run.recorder_meter_socket) as meter:
+        await meter.record_segments(batch(session, studio, work.held))
+    amended = await receipt_of(studio, image_id)
+
+    assert (charged.energy_millijoules, charged.energy_source) == (0, EnergySource.PARTIAL)
+    assert (amended.energy_millijoules, amended.energy_source) == (9_000, EnergySource.ESTIMATED)
+    assert amended.energy_error_millijoules == 300
+    assert amended.price_nanos == charged.price_nanos
+    assert await energy_of(studio, image_id) == (0, "PARTIAL"), "what was charged for is kept"
