@@ -52,7 +52,6 @@ async def _run(settings: Settings) -> None:
     inner_directory.mkdir(mode=0o700, exist_ok=True)
     devices = find_devices(settings)
     reader = CounterReader()
-    run_directory.meter_socket.unlink(missing_ok=True)
     async with (
         RecorderClient(run_directory.recorder_meter_socket) as recorder,
         DeviceSocket(DeviceService(devices), run_directory.meter_socket),

@@ -35,12 +35,16 @@ class DeviceSocket:
     """The fleet's socket, open for as long as the block lasts."""
 
     def __init__(self, service: DeviceService, path: Path) -> None:
+        self._path = path
         self._server = aio.server(options=[("grpc.so_reuseport", 0)])
         meter_pb2_grpc.add_MeterServiceServicer_to_server(service, self._server)
-        self._server.add_insecure_port(f"unix:{path}")
 
     async def __aenter__(self) -> None:
+        # One that an earlier meter left behind is replaced.
+        self._path.unlink(missing_ok=True)
+        self._server.add_insecure_port(f"unix:{self._path}")
         await self._server.start()
+        self._path.chmod(0o660)
 
     async def __aexit__(self, *_: object) -> None:
         await self._server.stop(grace=None)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 import grpc
 import pytest
+from psycopg import AsyncConnection
 
 from metering.price_document import Tier
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
@@ -347,3 +348,18 @@ async def test_another_tenants_session_id_is_refused(
 
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert await session.heard()
+
+
+async def test_a_worker_hears_the_pace_of_its_gpu_with_its_next_heartbeat(
+    session: Session, postgres: Postgres
+) -> None:
+    before = await session.heard()
+    async with await AsyncConnection.connect(postgres.admin_url, autocommit=True) as connection:
+        await connection.execute(
+            b"INSERT INTO gpus (gpu_id, duty_cycle) VALUES ('cpu-0', 0.42)"
+            b" ON CONFLICT (gpu_id) DO UPDATE SET duty_cycle = 0.42"
+        )
+        after = await session.heard()
+        await connection.execute(b"UPDATE gpus SET duty_cycle = 1 WHERE gpu_id = 'cpu-0'")
+
+    assert (before.duty_cycle, after.duty_cycle) == (1.0, 0.42)
