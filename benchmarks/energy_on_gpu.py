@@ -72,14 +72,14 @@ CARD_SHAPE: Final = SmallModelShape(
 )
 CARD_SIZES: Final = (512, 768, 1024)
 CARD_STEPS: Final = (8, 16, 28)
-REHEARSAL_SIZES: Final = (128, 192, 256)
-REHEARSAL_STEPS: Final = (2, 4, 6)
+REHEARSAL_SIZES: Final = (96, 128, 160)
+REHEARSAL_STEPS: Final = (2, 3, 4)
 IMAGES_PER_KIND: Final = 7
 QUIET_SECONDS: Final = 12.0
 # Clocks and heat settle for so long after work.
 SETTLING_SECONDS: Final = 4.0
 BATCH_SLOTS: Final = 4
-SECONDS_MAX: Final = 130.0
+SECONDS_MAX: Final = 150.0
 # Until the card has told better; as of an H200.
 FIRST_POWER: Final = PowerModel(
     idle_watts=124.0, free_watts=85.0, load_watts=150.0, joules_per_work_unit=0.00165

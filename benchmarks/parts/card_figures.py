@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot
 from time import monotonic_ns
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.parts.local_meter import LocalMeter
 from metering.energy_counter import EnergyCounter
 from metering.power import SegmentKind
 from metering.refresh_tracker import measure_period_nanos
 from services.engine.image_spec import AttemptKey, ImageSpec
+
+# Through two points a line always goes.
+_IMAGES_MIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +156,7 @@ def _step_tokens(spec: ImageSpec) -> float:
 def _r_squared(
     images: Sequence[DrawnImage], x: Mapping[str, float], y: Mapping[str, float]
 ) -> dict[str, float]:
+    """By group; without one that has too few images to tell."""
     groups = {
         "all": images,
         "alone": [image for image in images if image.is_alone],
@@ -164,4 +168,5 @@ def _r_squared(
             statistics.correlation([x[one] for one in group], [y[one] for one in group]) ** 2, 4
         )
         for name, group in ids.items()
+        if len(group) > _IMAGES_MIN
     }
