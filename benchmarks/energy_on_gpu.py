@@ -12,7 +12,8 @@ the meter itself costs. Writes energy_on_gpu.json and calibration.json, which th
 Stable Diffusion 3.5 of 16 layers × 24 heads: power does not care what the picture shows.
 
 --rehearse runs the same against a simulated card, with the checkpoint that ships on the processor.
-Needs metering, services.engine and services.meter alone: no database, no server.
+Needs metering, services.engine and services.meter alone: no database, no server. Where the project
+is not installed: PYTHONPATH=. python benchmarks/energy_on_gpu.py.
 """
 
 import argparse
