@@ -73,6 +73,10 @@ test: $(STAMP) ## All tests that need no GPU: unit, architecture, integration, e
 test-long: $(STAMP) ## What takes minutes: 100,000 facts, ten seeds, long state machines
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m long
 
+.PHONY: mutants
+mutants: $(STAMP) ## Break every guard of the tables and many lines in turn; the tests must notice
+	$(BIN)/python -m tests.mutants
+
 .PHONY: test-unit
 test-unit: $(STAMP) ## The tests that need no servers (seconds)
 	$(BIN)/python -m pytest -m "not long" tests/unit tests/architecture

@@ -7,6 +7,7 @@ late: nothing changes for him.
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from psycopg import AsyncConnection
 
 from database.queries import load_queries
@@ -34,6 +35,8 @@ from services.jobs.image_states import Actor, AttemptOutcome, ImageState
 from services.jobs.job_moves import LockedJob, Move, book_moves
 from services.jobs.records import AttemptKey
 from tenants.ids import GpuId, ImageId, SessionId, TenantId
+
+log = structlog.get_logger()
 
 _QUERIES: Final = load_queries(__file__)
 _REFUSING_OUTCOMES: Final = frozenset({AttemptOutcome.LOST, AttemptOutcome.EXPIRED})
@@ -279,6 +282,16 @@ async def _charge(
     rated = await _rate(conn, job, moved, drawn)
     await ledger.capture(conn, hold, price_nanos=rated.total_nanos)
     charged = cap(rated, hold.amount_nanos)
+    if charged.total_nanos < rated.total_nanos:
+        # The bounds of the price are too low for what this device draws with: the operator pays.
+        log.error(
+            "price_above_hold",
+            tenant=moved.tenant_id,
+            image=moved.image_id,
+            price=job.price_id,
+            written_off_nanos=rated.total_nanos - charged.total_nanos,
+            currency=job.currency,
+        )
     usage = _usage(job, moved, outcome=UsageOutcome.SUCCEEDED, drawn=drawn, rated=charged)
     await insert_usage(conn, usage, charged)
 

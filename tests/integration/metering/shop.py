@@ -91,7 +91,9 @@ class Shop:
             self.price.document,
             OrderedImage(model=MODEL, tier=tier, width=width, height=64, num_inference_steps=4),
         )
-        image = NewImage(spec=_spec(width=width), hold_nanos=hold_nanos, labels=dict(labels or {}))
+        image = NewImage(
+            spec=image_spec(width=width), hold_nanos=hold_nanos, labels=dict(labels or {})
+        )
         job = await job_store.create_job(
             self.connection,
             NewJob(
@@ -306,7 +308,7 @@ async def open_shop(
     return Shop(connection=connection, become=become, tenant=tenant, price=version)
 
 
-def _spec(*, width: int) -> ImageSpec:
+def image_spec(*, width: int = 64) -> ImageSpec:
     return ImageSpec(
         model=MODEL,
         prompt="a red mug",
