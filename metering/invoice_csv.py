@@ -7,13 +7,11 @@ from typing import Final
 
 from metering.invoice_document import Invoice, InvoiceLine
 from metering.money import decimal_text, exact_text, minor_digits
-
-# What a spreadsheet would take for the beginning of a formula.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+from metering.table_files import safe_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class InvoiceCsvRow:
     """One line; its members are the columns, in this order."""
 
     invoice_id: str
@@ -37,6 +35,9 @@ class _Row:
     billing_currency: str
 
 
+INVOICE_CSV_COLUMNS: Final = tuple(field.name for field in fields(InvoiceCsvRow))
+
+
 def render_invoice_csv(invoice: Invoice) -> bytes:
     """Write one row for each line, in UTF-8; the sum of ``billed_cost`` is the invoice's total.
 
@@ -44,16 +45,20 @@ def render_invoice_csv(invoice: Invoice) -> bytes:
     lines is its header alone.
     """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=[field.name for field in fields(_Row)])
+    writer = csv.DictWriter(text, fieldnames=INVOICE_CSV_COLUMNS)
     writer.writeheader()
-    for number, line in enumerate(invoice.lines, start=1):
-        writer.writerow(asdict(_row(invoice, line, number)))
+    writer.writerows(asdict(row) for row in invoice_csv_rows(invoice))
     return text.getvalue().encode()
 
 
-def _row(invoice: Invoice, line: InvoiceLine, number: int) -> _Row:
+def invoice_csv_rows(invoice: Invoice) -> list[InvoiceCsvRow]:
+    """Write the lines as text, cell by cell."""
+    return [_row(invoice, line, number) for number, line in enumerate(invoice.lines, start=1)]
+
+
+def _row(invoice: Invoice, line: InvoiceLine, number: int) -> InvoiceCsvRow:
     unit_price = line.list_unit_price_nanos
-    return _Row(
+    return InvoiceCsvRow(
         invoice_id=invoice.invoice_id,
         invoice_number="" if invoice.invoice_number is None else str(invoice.invoice_number),
         invoice_state=invoice.state,
@@ -62,9 +67,9 @@ def _row(invoice: Invoice, line: InvoiceLine, number: int) -> _Row:
         billing_period_end=invoice.billing_period_end.isoformat(),
         line_number=str(number),
         line_kind=line.kind,
-        description=_text(line.description),
+        description=safe_text(line.description),
         component=line.component or "",
-        model=_text(line.model),
+        model=safe_text(line.model),
         tier=line.tier or "",
         image_count=str(line.image_count) if line.component else "",
         price_id=line.price_id or "",
@@ -76,8 +81,3 @@ def _row(invoice: Invoice, line: InvoiceLine, number: int) -> _Row:
         billed_cost=decimal_text(line.billed_cost_nanos, places_min=minor_digits(invoice.currency)),
         billing_currency=invoice.currency,
     )
-
-
-def _text(words: str) -> str:
-    """Keep a spreadsheet from running words that look like a formula."""
-    return f"'{words}" if words.startswith(_FORMULA_STARTS) else words

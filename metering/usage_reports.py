@@ -1,6 +1,6 @@
 """Reports of usage: every record, or sums by day, model, size, key, project, label and more."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -79,6 +79,19 @@ class UsageSum:
     billed_cost_nanos: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReport:
+    """A page of groups, and the sum of all of them; None where nothing was used."""
+
+    groups: Sequence[UsageSum]
+    total: UsageSum | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row(UsageSum):
+    is_total: bool
+
+
 async def query_usage(
     conn: AsyncConnection,
     *,
@@ -89,7 +102,7 @@ async def query_usage(
     limit: int,
     offset: int = 0,
     label_key: str = "",
-) -> list[UsageSum]:
+) -> UsageReport:
     """Sum a tenant's usage, ordered by its groups; no group at all gives one sum or none.
 
     ``label_key`` names the label of the dimension LABEL.
@@ -98,7 +111,8 @@ async def query_usage(
     # Roll-ups know no jobs, and days of another clock are of no use.
     has_days = not by_job and await get_clock(conn, tenant_id) == time_zone
     window = usage_window(chosen.start_time, chosen.end_time, time_zone if has_days else None)
-    async with conn.cursor(row_factory=typed_row(UsageSum)) as cursor:
+    await conn.execute(_QUERIES["give_memory"])
+    async with conn.cursor(row_factory=typed_row(_Row)) as cursor:
         await cursor.execute(
             _QUERIES["query_usage"],
             _conditions(tenant_id, chosen)
@@ -120,7 +134,11 @@ async def query_usage(
                 "offset": offset,
             },
         )
-        return await cursor.fetchall()
+        rows = await cursor.fetchall()
+    return UsageReport(
+        groups=[row for row in rows if not row.is_total],
+        total=next((row for row in rows if row.is_total), None),
+    )
 
 
 async def list_usage(

@@ -1,6 +1,11 @@
+-- name: give_memory
+-- For the sums of a year: a few hundred thousand rows are grouped without a detour over the disk, and compiling the
+-- query would take longer than running it.
+SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true);
+
 -- name: query_usage
 -- Whole days come from the roll-ups, what is fresh and the edges from the records: each record once. A dimension that
--- is not asked for is NULL in every row and so splits nothing.
+-- is not asked for is NULL in every row and so splits nothing. The first row is the total, whatever the page.
 WITH records AS (
     SELECT *
     FROM usage_records
@@ -16,25 +21,25 @@ WITH records AS (
     WHERE fresh.tenant_id = %(tenant_id)s AND used.charge_time >= %(head_end)s AND used.charge_time < %(tail_start)s
 ), facts AS (
     SELECT (charge_time AT TIME ZONE %(time_zone)s)::date AS day, outcome, key_id, project, model, width, height,
-        job_id, energy_source, currency, coalesce(labels ->> %(label_key)s, '') AS label_value, 1 AS image_count,
-        gpu_seconds::numeric AS gpu_seconds, energy_millijoules,
-        energy_error_millijoules::numeric ^ 2 AS energy_variance, price_nanos AS billed_cost_nanos
+        job_id, energy_source, currency, coalesce(labels ->> %(label_key)s, '') AS label_value,
+        1::bigint AS image_count, round(gpu_seconds * 1000000)::bigint AS gpu_microseconds, energy_millijoules,
+        energy_error_millijoules::double precision ^ 2 AS energy_variance, price_nanos AS billed_cost_nanos
     FROM records
     UNION ALL
     SELECT day, outcome, key_id, project, model, width, height, NULL, energy_source, currency, '', image_count,
-        gpu_seconds, energy_millijoules, energy_variance, billed_cost_nanos
+        gpu_microseconds, energy_millijoules, energy_variance, billed_cost_nanos
     FROM usage_roll_ups
     WHERE tenant_id = %(tenant_id)s AND label_key = '' AND day >= %(first_day)s AND day < %(end_day)s
     UNION ALL
     -- What has the label counts for its value, and no longer for those without it.
     SELECT day, outcome, key_id, project, model, width, height, NULL, energy_source, currency, side.label_value,
-        side.factor * image_count, side.factor * gpu_seconds, side.factor * energy_millijoules,
+        side.factor * image_count, side.factor * gpu_microseconds, side.factor * energy_millijoules,
         side.factor * energy_variance, side.factor * billed_cost_nanos
     FROM usage_roll_ups AS rolled
     CROSS JOIN LATERAL (VALUES (1, rolled.label_value), (-1, '')) AS side (factor, label_value)
     WHERE tenant_id = %(tenant_id)s AND label_key = %(label_key)s AND label_key <> ''
         AND day >= %(first_day)s AND day < %(end_day)s
-), by_source AS (
+), by_source AS MATERIALIZED (
     SELECT
         CASE WHEN %(by_day)s THEN day END AS day,
         CASE WHEN %(by_model)s THEN model END AS model,
@@ -46,8 +51,9 @@ WITH records AS (
         CASE WHEN %(by_label)s THEN label_value END AS label_value,
         CASE WHEN %(by_outcome)s THEN outcome END AS outcome_group,
         currency, outcome, energy_source,
-        sum(image_count) AS image_count, sum(gpu_seconds) AS gpu_seconds, sum(energy_millijoules) AS energy_millijoules,
-        sum(energy_variance) AS energy_variance, sum(billed_cost_nanos) AS billed_cost_nanos
+        sum(image_count) AS image_count, sum(gpu_microseconds) AS gpu_microseconds,
+        sum(energy_millijoules) AS energy_millijoules, greatest(0, sum(energy_variance)) AS energy_variance,
+        sum(billed_cost_nanos) AS billed_cost_nanos
     FROM facts
     WHERE (%(model)s::text IS NULL OR model = %(model)s)
         AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
@@ -56,23 +62,35 @@ WITH records AS (
         AND outcome = ANY (%(outcomes)s)
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
     HAVING sum(image_count) > 0
+), grouped AS (
+    SELECT grouping(outcome_group) = 1 AS is_total, day, model, width, height, key_id, project, job_id, label_value,
+        outcome_group AS outcome, currency,
+        sum(image_count) AS image_count,
+        coalesce(sum(image_count) FILTER (WHERE outcome = 'SUCCEEDED'), 0) AS succeeded_count,
+        coalesce(sum(image_count) FILTER (WHERE outcome = 'FAILED'), 0) AS failed_count,
+        coalesce(sum(image_count) FILTER (WHERE outcome = 'BLOCKED'), 0) AS blocked_count,
+        coalesce(sum(image_count) FILTER (WHERE outcome = 'CANCELLED'), 0) AS cancelled_count,
+        coalesce(sum(gpu_microseconds) FILTER (WHERE outcome = 'SUCCEEDED'), 0) / 1000000 AS gpu_seconds,
+        coalesce(sum(energy_millijoules) FILTER (WHERE outcome = 'SUCCEEDED'), 0) AS energy_millijoules,
+        -- Errors of single images are independent: their squares add up.
+        round(sqrt(coalesce(sum(energy_variance) FILTER (WHERE outcome = 'SUCCEEDED'), 0))) AS energy_error_millijoules,
+        coalesce((%(energy_sources)s::text[])[max(array_position(%(energy_sources)s::text[], energy_source))
+            FILTER (WHERE outcome = 'SUCCEEDED')], 'NONE') AS energy_source,
+        sum(billed_cost_nanos) AS billed_cost_nanos
+    FROM by_source
+    GROUP BY GROUPING SETS (
+        (day, model, width, height, key_id, project, job_id, label_value, outcome_group, currency), (currency))
+), numbered AS (
+    SELECT *, row_number() OVER (PARTITION BY is_total ORDER BY day, model, width, height, key_id, project, job_id,
+        label_value, outcome, currency) AS number
+    FROM grouped
 )
-SELECT day, model, width, height, key_id, project, job_id, label_value, outcome_group AS outcome, currency,
-    sum(image_count) AS image_count,
-    coalesce(sum(image_count) FILTER (WHERE outcome = 'SUCCEEDED'), 0) AS succeeded_count,
-    coalesce(sum(image_count) FILTER (WHERE outcome = 'FAILED'), 0) AS failed_count,
-    coalesce(sum(image_count) FILTER (WHERE outcome = 'BLOCKED'), 0) AS blocked_count,
-    coalesce(sum(image_count) FILTER (WHERE outcome = 'CANCELLED'), 0) AS cancelled_count,
-    coalesce(sum(gpu_seconds) FILTER (WHERE outcome = 'SUCCEEDED'), 0) AS gpu_seconds,
-    coalesce(sum(energy_millijoules) FILTER (WHERE outcome = 'SUCCEEDED'), 0) AS energy_millijoules,
-    round(sqrt(coalesce(sum(energy_variance) FILTER (WHERE outcome = 'SUCCEEDED'), 0))) AS energy_error_millijoules,
-    coalesce((%(energy_sources)s::text[])[max(array_position(%(energy_sources)s::text[], energy_source))
-        FILTER (WHERE outcome = 'SUCCEEDED')], 'NONE') AS energy_source,
-    sum(billed_cost_nanos) AS billed_cost_nanos
-FROM by_source
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-LIMIT %(limit)s OFFSET %(offset)s;
+SELECT is_total, day, model, width, height, key_id, project, job_id, label_value, outcome, currency, image_count,
+    succeeded_count, failed_count, blocked_count, cancelled_count, gpu_seconds, energy_millijoules,
+    energy_error_millijoules, energy_source, billed_cost_nanos
+FROM numbered
+WHERE is_total OR (number > %(offset)s AND number <= %(offset)s::bigint + %(limit)s)
+ORDER BY is_total DESC, number;
 
 -- name: list_usage
 SELECT tenant_id, image_id, job_id, attempt, outcome, failure_reason, key_id, project, model, precision, tier, width,

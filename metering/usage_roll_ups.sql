@@ -23,8 +23,8 @@ WITH waiting AS (
     INSERT INTO usage_roll_ups AS rolled
     SELECT used.tenant_id, label.key, label.value, (used.charge_time AT TIME ZONE clock.time_zone)::date,
         used.outcome, used.key_id, used.project, used.model, used.width, used.height, used.energy_source,
-        used.currency, count(*), sum(used.gpu_seconds::numeric), sum(used.energy_millijoules),
-        sum(used.energy_error_millijoules::numeric ^ 2), sum(used.price_nanos)
+        used.currency, count(*), sum(round(used.gpu_seconds * 1000000)::bigint), sum(used.energy_millijoules),
+        sum(used.energy_error_millijoules::double precision ^ 2), sum(used.price_nanos)
     FROM taken
     JOIN usage_records AS used USING (tenant_id, image_id)
     JOIN usage_roll_up_clocks AS clock USING (tenant_id)
@@ -37,7 +37,7 @@ WITH waiting AS (
     ON CONFLICT (tenant_id, label_key, day, label_value, outcome, key_id, project, model, width, height, energy_source,
         currency) DO UPDATE
     SET image_count = rolled.image_count + excluded.image_count,
-        gpu_seconds = rolled.gpu_seconds + excluded.gpu_seconds,
+        gpu_microseconds = rolled.gpu_microseconds + excluded.gpu_microseconds,
         energy_millijoules = rolled.energy_millijoules + excluded.energy_millijoules,
         energy_variance = rolled.energy_variance + excluded.energy_variance,
         billed_cost_nanos = rolled.billed_cost_nanos + excluded.billed_cost_nanos
@@ -55,8 +55,8 @@ DELETE FROM fresh_usage WHERE tenant_id = %(tenant_id)s;
 INSERT INTO usage_roll_ups
 SELECT used.tenant_id, label.key, label.value, (used.charge_time AT TIME ZONE %(time_zone)s)::date,
     used.outcome, used.key_id, used.project, used.model, used.width, used.height, used.energy_source,
-    used.currency, count(*), sum(used.gpu_seconds::numeric), sum(used.energy_millijoules),
-    sum(used.energy_error_millijoules::numeric ^ 2), sum(used.price_nanos)
+    used.currency, count(*), sum(round(used.gpu_seconds * 1000000)::bigint), sum(used.energy_millijoules),
+    sum(used.energy_error_millijoules::double precision ^ 2), sum(used.price_nanos)
 FROM usage_records AS used
 CROSS JOIN LATERAL (
     SELECT '' AS key, '' AS value

@@ -268,7 +268,12 @@ def _servicers(
             attendance=attendance,
         ),
         models=ModelService(pool=pool, catalogue=catalogue, page_tokens=page_tokens),
-        usage=UsageService(pool=pool, page_tokens=page_tokens),
+        usage=UsageService(
+            pool=pool,
+            page_tokens=page_tokens,
+            issuer_name=settings.seller_legal_name,
+            now=_now,
+        ),
         billing=BillingService(
             pool=pool,
             operator_pool=operator_pool,

@@ -10,15 +10,15 @@ import grpc.aio
 from atelier.v1 import billing_service_pb2
 from database.pool import tenant_transaction
 from metering.errors import InvoiceNotFoundError
-from metering.invoice_csv import render_invoice_csv
 from metering.invoice_document import Invoice
-from metering.invoice_pdf import render_invoice_pdf
+from metering.invoice_files import CONTENT_TYPES, InvoiceFileKind, render_invoice
 from metering.invoices import get_invoice, list_invoices
 from metering.periods import BillingPeriod
 from services.gateway import resource_names
 from services.gateway.billing_calls import BillingCalls, existing_tenant
 from services.gateway.billing_messages import invoice_message
 from services.gateway.callers import current_caller
+from services.gateway.conversions import enum_text
 from services.gateway.errors import not_found
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_part, named_tenant
@@ -87,16 +87,13 @@ class InvoiceCalls(BillingCalls):
 async def _rendered(
     invoice: Invoice, file_kind: billing_service_pb2.InvoiceFileKind.ValueType
 ) -> tuple[billing_service_pb2.InvoiceFile, bytes]:
-    if file_kind == billing_service_pb2.INVOICE_FILE_KIND_CSV:
-        extension, content_type = "csv", "text/csv"
-        content = render_invoice_csv(invoice)
-    else:
-        extension, content_type = "pdf", "application/pdf"
-        # A tenth of a second of one core: not in the thread that serves everybody.
-        content = await asyncio.to_thread(render_invoice_pdf, invoice)
+    name = enum_text(billing_service_pb2.InvoiceFileKind, file_kind) or InvoiceFileKind.PDF.name
+    kind = InvoiceFileKind[name]
+    # A tenth of a second of one core: not in the thread that serves everybody.
+    content = await asyncio.to_thread(render_invoice, invoice, kind)
     file = billing_service_pb2.InvoiceFile(
-        file_name=f"{invoice.tenant_id}-{invoice.invoice_id}.{extension}",
-        content_type=content_type,
+        file_name=f"{invoice.tenant_id}-{invoice.invoice_id}.{kind.value}",
+        content_type=CONTENT_TYPES[kind],
         byte_count=len(content),
         sha256=sha256(content).hexdigest(),
     )

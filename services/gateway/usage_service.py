@@ -1,6 +1,6 @@
 """UsageService: what was used, as facts and as sums."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ import grpc.aio
 
 from atelier.v1 import image_pb2, usage_service_pb2, usage_service_pb2_grpc
 from database.pool import Pool, tenant_transaction
+from metering.focus import FocusAccount
 from metering.usage_records import Receipt, UsageOutcome, UsageRecord, get_receipts
 from metering.usage_reports import (
     UsageDimension,
@@ -30,6 +31,7 @@ from services.gateway.job_messages import energy_source_number, receipt_message
 from services.gateway.page_tokens import PageTokens, Position
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_job, named_part, named_tenant
+from services.gateway.usage_files import UsageFile
 from tenants.ids import ImageId, KeyId, TenantId
 from tenants.tenant_store import get_tenant
 
@@ -42,9 +44,18 @@ _API_KEY: Final = "API_KEY"
 class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
     """Serves the calls of UsageService."""
 
-    def __init__(self, *, pool: Pool, page_tokens: PageTokens) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        page_tokens: PageTokens,
+        issuer_name: str,
+        now: Callable[[], datetime],
+    ) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
+        self._issuer_name = issuer_name
+        self._now = now
 
     async def ListUsageRecords(
         self, request: usage_service_pb2.ListUsageRecordsRequest, context: _Context
@@ -87,7 +98,7 @@ class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
             tenant = await get_tenant(conn, tenant_id)
             if tenant is None:
                 raise not_found(request.parent)
-            sums = await query_usage(
+            report = await query_usage(
                 conn,
                 tenant_id=tenant_id,
                 time_zone=tenant.time_zone,
@@ -97,21 +108,41 @@ class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
                 offset=first,
                 label_key=request.label_key,
             )
-            totals = await query_usage(
-                conn,
-                tenant_id=tenant_id,
-                time_zone=tenant.time_zone,
-                group_by=(),
-                chosen=chosen,
-                limit=1,
-            )
-        numbered = list(enumerate(sums, start=first + 1))
+        numbered = list(enumerate(report.groups, start=first + 1))
         page = pages.page(numbered, position=lambda row: (str(row[0]),))
         return usage_service_pb2.QueryUsageResponse(
             groups=[_group_message(row, dimensions, tenant_id) for _, row in page.rows],
             next_page_token=page.next_page_token,
-            total=_group_message(totals[0], (), tenant_id) if totals else None,
+            total=_group_message(report.total, (), tenant_id) if report.total else None,
         )
+
+    async def ExportUsage(
+        self, request: usage_service_pb2.ExportUsageRequest, context: _Context
+    ) -> AsyncIterator[usage_service_pb2.ExportUsageResponse]:
+        caller = current_caller()
+        tenant_id = named_tenant(caller, request.parent)
+        chosen = _chosen(request.filter, caller, tenant_id)
+        async with tenant_transaction(self._pool, tenant_id) as conn:
+            tenant = await get_tenant(conn, tenant_id)
+        if tenant is None:
+            raise not_found(request.parent)
+        file = UsageFile(
+            pool=self._pool,
+            tenant_id=tenant_id,
+            kind=request.kind,
+            chosen=chosen,
+            account=FocusAccount(
+                tenant_id=tenant_id,
+                legal_name=tenant.legal_name or tenant.display_name,
+                issuer_name=self._issuer_name,
+                currency=tenant.currency,
+                time_zone=tenant.time_zone,
+            ),
+            now=self._now(),
+        )
+        yield usage_service_pb2.ExportUsageResponse(file=file.description())
+        async for chunk in file.chunks():
+            yield usage_service_pb2.ExportUsageResponse(chunk=chunk)
 
 
 def _dimension(number: usage_service_pb2.UsageDimension.ValueType) -> UsageDimension:

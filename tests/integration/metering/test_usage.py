@@ -31,7 +31,7 @@ async def sums(
     shop: Shop, *group_by: UsageDimension, chosen: UsageFilter = ALL, limit: int = 100
 ) -> list[UsageSum]:
     await shop.as_role("atelier_gateway")
-    return await query_usage(
+    report = await query_usage(
         shop.connection,
         tenant_id=shop.tenant_id,
         time_zone=shop.tenant.time_zone,
@@ -39,6 +39,7 @@ async def sums(
         chosen=chosen,
         limit=limit,
     )
+    return list(report.groups)
 
 
 async def test_a_receipt_tells_what_was_drawn_and_charged(shop: Shop) -> None:

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 from metering.energy_source import EnergySource
 from metering.usage_records import UsageOutcome
-from metering.usage_reports import UsageDimension, UsageFilter, UsageSum, query_usage
+from metering.usage_reports import UsageDimension, UsageFilter, UsageReport, query_usage
 from metering.usage_roll_ups import TenantClock, get_clock, roll_up, roll_up_anew, wrong_clocks
 from tests.integration.fixture_types import Become
 from tests.integration.metering.shop import Shop, open_shop
@@ -53,7 +53,7 @@ async def shop(connection: AsyncConnection, become: Become) -> Shop:
     return shop
 
 
-async def reports(shop: Shop) -> list[list[UsageSum]]:
+async def reports(shop: Shop) -> list[UsageReport]:
     await shop.as_role("atelier_gateway")
     return [
         await query_usage(
@@ -109,7 +109,7 @@ async def test_usage_is_split_by_the_values_of_a_label(shop: Shop) -> None:
     await make_roll_ups(shop)
     await shop.as_role("atelier_gateway")
 
-    rows = await query_usage(
+    report = await query_usage(
         shop.connection,
         tenant_id=shop.tenant_id,
         time_zone=shop.tenant.time_zone,
@@ -119,7 +119,7 @@ async def test_usage_is_split_by_the_values_of_a_label(shop: Shop) -> None:
         label_key="campaign",
     )
 
-    assert [(row.label_value, row.image_count, row.failed_count) for row in rows] == [
+    assert [(row.label_value, row.image_count, row.failed_count) for row in report.groups] == [
         ("", 3, 1),
         ("mugs", 2, 0),
         ("vases", 2, 0),
@@ -155,7 +155,7 @@ async def test_another_tenants_roll_ups_are_not_seen(
 
     stranger = replace(shop, tenant=replace(shop.tenant, tenant_id=zeta.tenant_id))
 
-    assert [rows for rows in await reports(stranger) if rows] == []
+    assert [report for report in await reports(stranger) if report.total or report.groups] == []
     await zeta.as_role("atelier_gateway")
     seen = await (await connection.execute("SELECT count(*) FROM usage_roll_ups")).fetchone()
     assert seen == (0,)

@@ -48,12 +48,17 @@ def get(session: Session, *, invoice: str) -> None:
 
 @invoices.command("download")
 @click.argument("invoice", default=RUNNING_PERIOD)
-@click.option("--kind", type=click.Choice(["pdf", "csv"]), help="PDF unless --output ends in .csv.")
+@click.option(
+    "--kind",
+    type=click.Choice(["pdf", "csv", "parquet", "focus"]),
+    help="PDF unless --output ends in .csv or .parquet.",
+)
 @click.option("--output", "path", type=click.Path(dir_okay=False, path_type=Path))
 @in_session
 def download(session: Session, *, invoice: str, kind: str | None, path: Path | None) -> None:
     """Save an invoice as a file."""
-    by_name = "csv" if path is not None and path.suffix.lower() == ".csv" else "pdf"
+    ending = path.suffix.lower().removeprefix(".") if path is not None else ""
+    by_name = ending if ending in {"csv", "parquet"} else "pdf"
     file_kind = InvoiceFileKind.Value(f"INVOICE_FILE_KIND_{(kind or by_name).upper()}")
     with session.open_client() as client:
         file = client.download_invoice(invoice, file_kind=file_kind)
