@@ -1,6 +1,6 @@
 """Are GPUs shared fairly among many tenants when one of them is greedy?
 
-    python benchmarks/fairness.py [--hours 12] [--seed 1] [--tenants 1000] [--gpus 64]
+    python benchmarks/fairness.py [--hours 8] [--seed 1] [--tenants 1000] [--gpus 64]
 
 Runs the fleet's own decisions (`services.fleet.allocation`) under a seeded virtual clock: 70 % of
 the tenants always have work, one of them a hundred thousand times as much as the others; most of
@@ -84,7 +84,7 @@ class Answer:
 def main() -> None:
     """Run it, tell it, keep it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--hours", type=float, default=12.0)
+    parser.add_argument("--hours", type=float, default=8.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tenants", type=int, default=1000)
     parser.add_argument("--gpus", type=int, default=64)
