@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from services.fleet.burn_limit import BurnLimit
 from services.fleet.cold_starts import ColdStarts
-from services.fleet.placement import Demand, Holding, Placement, Post, place
+from services.fleet.placement import place
+from services.fleet.posts import Demand, Holding, Placement, Post
 from services.fleet.shares import Shares
 
 

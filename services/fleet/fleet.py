@@ -12,7 +12,7 @@ from services.fleet.backlog import BacklogEstimate
 from services.fleet.brokers import Brokers
 from services.fleet.fleet_store import Handover, Situation, TenantRow, WorkerRow
 from services.fleet.inventory import Gpu, GpuKind
-from services.fleet.placement import Demand, Placement
+from services.fleet.posts import Demand, Placement
 from services.fleet.workers import WorkerModel, Workers
 from tenants.run_directory import RunDirectory
 

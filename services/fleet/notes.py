@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from services.fleet.placement import Post
+from services.fleet.posts import Post
 from tenants.launchers.child_process import ChildProcess
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from services.fleet.allocation import Allocation, AllocationRules, Occupant
 from services.fleet.cold_starts import ColdStarts
-from services.fleet.placement import Demand, Post
+from services.fleet.posts import Demand, Post
 
 MODEL: Final = "model"
 _MORNING: Final = datetime(2026, 1, 1, 8, tzinfo=UTC)

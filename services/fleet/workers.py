@@ -12,7 +12,7 @@ import structlog
 from services.fleet.allocation import Occupant
 from services.fleet.fleet_store import Handover, SessionRow, WorkerRow, WorkerState
 from services.fleet.notes import NoteFolder, WorkerNote
-from services.fleet.placement import Post
+from services.fleet.posts import Post
 from tenants.launchers.child_process import (
     ChildProcess,
     is_running,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from services.fleet.allocation import Allocation, AllocationRules, Occupant
 from services.fleet.cold_starts import ColdStarts
-from services.fleet.placement import Demand, Post
+from services.fleet.posts import Demand, Post
 
 MORNING = datetime(2026, 1, 1, 8, tzinfo=UTC)
 RULES = AllocationRules(

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fleet.placement import Demand, Holding, Placement, Post, Takeover, place
+from services.fleet.placement import place
+from services.fleet.posts import Demand, Holding, Placement, Post, Takeover
 
 MORNING = datetime(2026, 1, 1, 8, tzinfo=UTC)
 SMALL, LARGE = "sd35-small", "sd35-large"
