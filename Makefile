@@ -124,7 +124,7 @@ format: $(STAMP) ## Let ruff mend what it can
 
 .PHONY: bench
 bench: $(STAMP) ## Run the benchmarks (one file per question)
-	@for question in $(wildcard benchmarks/*.py); do echo "== $$question"; $(BIN)/python $$question; done
+	@for question in $$(grep --files-with-matches __main__ benchmarks/*.py); do echo "== $$question"; $(BIN)/python $$question; done
 
 .PHONY: train-checkpoint
 train-checkpoint: $(STAMP) ## Train the checkpoint that ships anew in .training (GPU: minutes, CPU: hours; goes on)

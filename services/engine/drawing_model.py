@@ -78,6 +78,10 @@ class DiffusionModel:
     def is_remembered(self, prompt: str, max_sequence_length: int) -> bool:
         return self._text.is_remembered(prompt, max_sequence_length)
 
+    def forget_prompts(self) -> None:
+        """For measurements: the next prompts are encoded as if they were the first."""
+        self._text = TextEncoding(self._loaded)
+
     def encode(self, prompt: str, max_sequence_length: int) -> TextEmbedding:
         return self._text.encode(prompt, max_sequence_length)
 

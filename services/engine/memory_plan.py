@@ -13,12 +13,13 @@ against both.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from services.engine.errors import ModelTooLargeError, UnknownBackendError
 from services.engine.image_spec import CompatibilityKey
 from services.engine.model_outline import ModelOutline
+from services.engine.picture_tiles import TILE_SIZE
+from services.engine.residence import Residence
 from services.engine.text_encoding import CLIP_TOKENS, EMBEDDING_BYTES_MAX
 
 GIB: Final = 2**30
@@ -34,8 +35,6 @@ DECODE_PLANES: Final = 7.6
 ACTIVATION_ROWS: Final = 14
 # Modulation is kept for every step of an image; more steps than the catalogue admits.
 MODULATED_STEPS: Final = 50
-# A tile of the decoder, in pixels.
-TILE_SIZE: Final = 512
 # Backend → bytes per weight of the blocks' linears; None: as the others.
 BLOCK_WEIGHT_BYTES: Final[dict[str, int | None]] = {
     "none": None,
@@ -43,13 +42,6 @@ BLOCK_WEIGHT_BYTES: Final[dict[str, int | None]] = {
     "transformer_engine": 1,
     "weight_storage": 1,
 }
-
-
-class Residence(StrEnum):
-    """Where a part's weights live; offloaded ones visit the device layer by layer."""
-
-    RESIDENT = "resident"
-    OFFLOADED = "offloaded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +179,8 @@ def _too_large(plan: MemoryPlan, key: CompatibilityKey) -> str:
     advice = ["use a card with more memory"]
     if request.backend == "none":
         advice.append("set backend=weight_storage, which halves the blocks' weights")
+    if request.modulation is Residence.RESIDENT:
+        advice.append("set modulation=offloaded")
     if request.text_encoders is Residence.RESIDENT:
         advice.append("set text_encoders=offloaded")
     if request.reserve_bytes > GB:

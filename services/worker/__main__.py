@@ -1,4 +1,7 @@
-"""The worker's process: `python -m services.worker`, ended with SIGTERM."""
+"""The worker's process: `python -m services.worker`, ended with SIGTERM.
+
+`python -m services.worker plan --model ...` tells what a model needs instead, and ends.
+"""
 
 import signal
 import sys
@@ -7,12 +10,16 @@ from pydantic import ValidationError
 
 from services.engine.errors import ModelLoadError
 from services.log import configure_log
+from services.worker.plan_command import plan_lines
 from services.worker.settings import Settings
 from services.worker.worker import Worker
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; finish or hand back what runs, then exit with 0."""
+    if sys.argv[1:2] == ["plan"]:
+        print_plan()
+        return
     configure_log("worker")
     try:
         settings = Settings()  # pyright: ignore[reportCallIssue] - from the environment
@@ -25,6 +32,15 @@ def main() -> None:
         worker.run()
     except ModelLoadError as error:
         sys.exit(f"atelier-worker: {error}")
+
+
+def print_plan() -> None:
+    """What `plan` on the command line asks for."""
+    try:
+        for line in plan_lines(sys.argv[2:]):
+            print(line)
+    except ModelLoadError as error:
+        sys.exit(f"atelier-worker plan: {error}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from services.engine.training.vae_training import (
     train_vae,
 )
 from services.engine.training.vocabulary import all_words, combinations
+from services.engine.weight_hashes import write_hashes
 
 SHAPE: Final = SmallModelShape(vae_channels=(24, 48, 96, 96), size_max=384)
 SEED: Final = 35
@@ -149,6 +150,7 @@ def run_joint(
     (work / "accuracy.json").write_text(json.dumps(result, indent=2) + "\n")
     shutil.rmtree(output, ignore_errors=True)
     save_small_model(pipeline.to("cpu"), output)
+    write_hashes(output)
     print(f"the checkpoint lies in {output}", flush=True)
 
 

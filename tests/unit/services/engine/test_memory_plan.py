@@ -15,11 +15,11 @@ from services.engine.memory_plan import (
     GIB,
     MemoryPlan,
     PlanRequest,
-    Residence,
     make_plan,
     native_key,
 )
 from services.engine.model_outline import ModelOutline, known_outline
+from services.engine.residence import Residence
 from services.engine.text_encoding import EMBEDDING_BYTES_MAX
 
 LARGE = "stabilityai/stable-diffusion-3.5-large"
@@ -110,7 +110,8 @@ def test_a_model_that_does_not_fit_is_refused_with_what_would_help() -> None:
     assert str(raised.value) == (
         "stabilityai/stable-diffusion-3.5-large needs 21.2 GB for one image of 1024×1024"
         " (weights 16.5, reserve 2.5), 15.5 GB are free: use a card with more memory, or set"
-        " backend=weight_storage, which halves the blocks' weights, or lower memory_reserve_gb"
+        " backend=weight_storage, which halves the blocks' weights, or set modulation=offloaded,"
+        " or lower memory_reserve_gb"
     )
 
 
