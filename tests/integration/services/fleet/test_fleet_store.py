@@ -137,3 +137,52 @@ async def test_the_backlog_speeds_and_ends_can_be_asked_for(fleet: AsyncConnecti
 
 async def situation_of(fleet: AsyncConnection) -> Situation:
     return await read_situation(fleet, silence_seconds=30.0, ended_since=LONG_AGO)
+
+
+async def ended_attempt(connection: AsyncConnection, image: str, *, outcome: str) -> None:
+    """An attempt that began a step, was claimed ten seconds ago, and drew for four of them."""
+    await connection.execute(b"SET LOCAL session_replication_role = replica")
+    await connection.execute(
+        b"INSERT INTO attempts (tenant_id, image_id, attempt, job_id, session_id, claim_token,"
+        b" gpu_id, model, claim_time, outcome, end_time, began_step, gpu_seconds)"
+        b" VALUES (%s, %s, 1, 'job', 'session', gen_random_uuid(), 'gpu-0', 'mini-of-fleet',"
+        b" now() - interval '10 s', %s, now(), true, 4)",
+        [ACME, image, outcome],
+    )
+    await connection.execute(b"SET LOCAL session_replication_role = origin")
+
+
+async def test_what_ended_is_told_as_drawn_or_as_burnt(
+    fleet: AsyncConnection, become: Become
+) -> None:
+    await become(fleet, None)
+    await ended_attempt(fleet, "cat-of-fleet", outcome="SUCCEEDED")
+    await ended_attempt(fleet, "dog-of-fleet", outcome="CANCELLED")
+    await ended_attempt(fleet, "owl-of-fleet", outcome="FAILED")
+    await become(fleet, "atelier_fleet")
+
+    ended = [row for row in (await situation_of(fleet)).ended if row.tenant_id == ACME]
+
+    # A cancelled one burnt from its claim to its end.
+    assert sorted((row.drawn, row.seconds) for row in ended) == [(False, 10.0), (True, 4.0)]
+
+
+async def test_a_models_speed_is_what_its_newest_pictures_took(
+    fleet: AsyncConnection, become: Become
+) -> None:
+    await become(fleet, None)
+    await ended_attempt(fleet, "cat-of-fleet", outcome="SUCCEEDED")
+    await fleet.execute(b"SET LOCAL session_replication_role = replica")
+    await fleet.execute(
+        b"INSERT INTO images (tenant_id, job_id, image_id, image_number, state, tier, model,"
+        b" prompt, width, height, num_inference_steps, guidance_scale, seed, max_sequence_length,"
+        b" output_format, output_quality, hold_nanos, end_time)"
+        b" VALUES (%s, 'job', 'cat-of-fleet', 1, 'SUCCEEDED', 'BATCH', 'mini-of-fleet', '', 1600,"
+        b" 1600, 25, 1, 1, 77, 'PNG', 90, 0, now())",
+        [ACME],
+    )
+    await fleet.execute(b"SET LOCAL session_replication_role = origin")
+    await become(fleet, "atelier_fleet")
+
+    # Four GPU-seconds for 1600 × 1600 × 25 = 0.064 billion pixel-steps.
+    assert (await read_speeds(fleet))["mini-of-fleet"] == pytest.approx(62.5)
