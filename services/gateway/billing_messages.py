@@ -1,5 +1,6 @@
 """Balances, transfers and invoices as the contract's messages."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -68,10 +69,7 @@ def invoice_message(invoice: Invoice, *, with_lines: bool) -> billing_service_pb
         billing_period_end=to_timestamp(invoice.billing_period_end),
         issuer=_party_message(invoice.seller),
         customer=_party_message(invoice.buyer),
-        lines=[
-            _line_message(line, number=number, currency=currency)
-            for number, line in enumerate(lines, start=1)
-        ],
+        lines=line_messages(lines, currency),
         net_total=to_money(invoice.subtotal_nanos, currency),
         tax_total=to_money(invoice.tax_nanos, currency),
         total=to_money(invoice.total_nanos, currency),
@@ -128,6 +126,16 @@ def _energy_message(part: InvoiceEnergy) -> billing_service_pb2.InvoiceEnergy:
         message.carbon_grams_per_kwh = exact_text(part.factors.carbon_grams_per_kwh)
         message.factors_source = part.factors.source
     return message
+
+
+def line_messages(
+    lines: Sequence[InvoiceLine], currency: str
+) -> list[billing_service_pb2.InvoiceLine]:
+    """Write lines, numbered from 1."""
+    return [
+        _line_message(line, number=number, currency=currency)
+        for number, line in enumerate(lines, start=1)
+    ]
 
 
 def _line_message(

@@ -1,4 +1,4 @@
-"""BillingService: price versions."""
+"""BillingService: price versions, and what a past period would cost under one."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -6,14 +6,25 @@ from typing import Any, Final
 import grpc.aio
 
 from atelier.v1 import billing_service_pb2, price_pb2
-from database.pool import Connection, tenant_transaction, transaction
-from metering.errors import PriceVersionExistsError
+from database.pool import Connection, tenant_snapshot, tenant_transaction, transaction
+from metering.errors import (
+    InvoiceNotFoundError,
+    ModelNotPricedError,
+    PriceVersionExistsError,
+)
+from metering.invoice_document import Invoice
+from metering.invoices import get_invoice
+from metering.money import round_to_minor_unit
+from metering.periods import BillingPeriod
 from metering.price_book import PriceVersion, get_price, insert_price_version, list_prices
+from metering.price_document import PriceDocument
+from metering.price_simulation import simulate_price
 from services.gateway import operator_requests, resource_names
 from services.gateway.billing_calls import BillingCalls, existing_tenant
+from services.gateway.billing_messages import line_messages
 from services.gateway.callers import current_caller
-from services.gateway.conversions import to_datetime
-from services.gateway.errors import already_exists, invalid_field, role_required
+from services.gateway.conversions import to_datetime, to_money
+from services.gateway.errors import already_exists, invalid_field, not_found, role_required
 from services.gateway.once import once_key
 from services.gateway.page_tokens import Position
 from services.gateway.pages import PageRequest
@@ -21,6 +32,7 @@ from services.gateway.price_messages import price_document, price_message
 from services.gateway.scopes import named_tenant
 from tenants.api_keys import Role
 from tenants.ids import OPERATOR_TENANT_ID, PriceId, TenantId
+from tenants.tenant_store import Tenant
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _PRICE_BOOK_DEFAULT: Final = "standard"
@@ -80,6 +92,37 @@ class PriceCalls(BillingCalls):
             await operator_requests.complete(conn, once, name)
         return price_message(version)
 
+    async def SimulatePrice(
+        self, request: billing_service_pb2.SimulatePriceRequest, context: _Context
+    ) -> billing_service_pb2.SimulatePriceResponse:
+        tenant_id = named_tenant(current_caller(), request.parent)
+        async with tenant_snapshot(self._pool, tenant_id) as conn:
+            tenant = await existing_tenant(conn, tenant_id, request.parent)
+            price = await _simulated_price(conn, request, tenant)
+            actual = await self._actual(conn, tenant, request.billing_period)
+            period = BillingPeriod.parse(request.billing_period, time_zone=tenant.time_zone)
+            try:
+                totals = await simulate_price(conn, tenant_id, period=period, price=price)
+            except ModelNotPricedError as error:
+                raise invalid_field("price", f"charges nothing for the model {error}") from None
+        return billing_service_pb2.SimulatePriceResponse(
+            lines=line_messages(totals.lines, tenant.currency),
+            total=to_money(totals.total_nanos, tenant.currency),
+            actual_total=to_money(
+                # What was prepaid is paid all the same.
+                round_to_minor_unit(actual.subtotal_nanos + actual.tax_nanos, tenant.currency),
+                tenant.currency,
+            ),
+        )
+
+    async def _actual(self, conn: Connection, tenant: Tenant, invoice_id: str) -> Invoice:
+        try:
+            return await get_invoice(
+                conn, tenant, invoice_id=invoice_id, issuer=self._issuer, now=self._now()
+            )
+        except InvoiceNotFoundError:
+            raise not_found(resource_names.INVOICE.write(tenant.tenant_id, invoice_id)) from None
+
     async def _prices(
         self, conn: Connection, parent: str, tenant_id: TenantId, pages: PageRequest
     ) -> list[PriceVersion]:
@@ -94,6 +137,22 @@ class PriceCalls(BillingCalls):
             limit=pages.limit,
             before=before,
         )
+
+
+async def _simulated_price(
+    conn: Connection, request: billing_service_pb2.SimulatePriceRequest, tenant: Tenant
+) -> PriceDocument:
+    if request.WhichOneof("price") == "draft":
+        price, field = price_document(request.draft), "draft.currency_code"
+    else:
+        parsed = resource_names.PRICE_VERSION.parse(request.price_version)
+        version = await get_price(conn, PriceId(parsed[0])) if parsed else None
+        if version is None:
+            raise not_found(request.price_version)
+        price, field = version.document, "price_version"
+    if price.currency != tenant.currency:
+        raise invalid_field(field, f"must be in {tenant.currency}")
+    return price
 
 
 async def _price_of_name(conn: Connection, name: str) -> PriceVersion:

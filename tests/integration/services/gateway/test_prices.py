@@ -95,3 +95,45 @@ async def test_two_versions_of_a_book_from_the_same_time_are_refused(
     refused = await refusal(gateway.operator.billing.CreatePriceVersion(wish(price)))
 
     assert refused.reason == "RESOURCE_EXISTS"
+
+
+async def test_the_running_month_is_simulated_under_a_draft(gateway: ServedGateway) -> None:
+    studio = await gateway.new_tenant()
+    price = tiered_price(0)
+    price.minimum_per_period.CopyFrom(money_pb2.Money(currency_code="USD", nanos=10_000_000))
+    (invoice, *_) = (
+        await studio.admin.billing.ListInvoices(
+            billing_service_pb2.ListInvoicesRequest(parent="tenants/-")
+        )
+    ).invoices
+    question = billing_service_pb2.SimulatePriceRequest(
+        parent=f"tenants/{studio.tenant_id}", billing_period=invoice.name[-7:], draft=price
+    )
+
+    answer = await gateway.operator.billing.SimulatePrice(question)
+    refused = await refusal(studio.admin.billing.SimulatePrice(question))
+
+    # Nothing was used: what is left of the price is its minimum.
+    assert (answer.total.nanos, answer.actual_total.nanos) == (10_000_000, 0)
+    assert refused.reason == "ROLE_REQUIRED"
+
+
+async def test_a_ledger_is_proven_and_expiring_credit_granted(gateway: ServedGateway) -> None:
+    studio = await gateway.new_tenant()
+    grant = billing_service_pb2.GrantCreditRequest(
+        parent=f"tenants/{studio.tenant_id}",
+        amount=money_pb2.Money(currency_code="USD", nanos=5),
+        priority=3,
+        request_id=str(uuid4()),
+    )
+    grant.expire_time.FromJsonString("2020-01-01T00:00:00Z")
+    refused = await refusal(gateway.operator.billing.GrantCredit(grant))
+    grant.expire_time.FromJsonString("2099-01-01T00:00:00Z")
+    await gateway.operator.billing.GrantCredit(grant)
+
+    proof = await studio.admin.billing.VerifyLedger(
+        billing_service_pb2.VerifyLedgerRequest(parent="tenants/-")
+    )
+
+    assert refused.fields == ["expire_time"]
+    assert (proof.consistent, proof.transfer_count, proof.block_count) == (True, 2, 0)

@@ -7,12 +7,19 @@ import click
 from google.protobuf.json_format import Parse, ParseError
 
 from atelier.calls import timestamp
-from atelier.cli.columns import BALANCE_COLUMNS, PRICE_COLUMNS, TENANT_COLUMNS, TENANT_DETAILS
+from atelier.cli.columns import (
+    BALANCE_COLUMNS,
+    LINE_COLUMNS,
+    PRICE_COLUMNS,
+    TENANT_COLUMNS,
+    TENANT_DETAILS,
+)
 from atelier.cli.energy_command import energy
 from atelier.cli.fleet_commands import gpus, power, workers
 from atelier.cli.output import message_fields
 from atelier.cli.session import Session, in_session
 from atelier.cli.values import AMOUNT, MOMENT, PERCENT
+from atelier.money import format_money
 from atelier.v1.image_pb2 import Tier
 from atelier.v1.money_pb2 import Money
 from atelier.v1.price_pb2 import (
@@ -132,6 +139,12 @@ def credit() -> None:
 @click.option("--currency", help="The tenant's unless given.")
 @click.option("--description", default="", help="On the tenant's list of transfers.")
 @click.option("--expires", type=MOMENT, help="When what is left of it ends; never unless given.")
+@click.option(
+    "--priority",
+    type=click.IntRange(0, 1000),
+    default=0,
+    help="Lower ones are used first; among equals those that expire first.",
+)
 @click.option("--request-id", help="A UUID, to send the same wish again safely.")
 @in_session
 def grant(
@@ -142,6 +155,7 @@ def grant(
     currency: str | None,
     description: str,
     expires: datetime | None,
+    priority: int,
     request_id: str | None,
 ) -> None:
     """Put AMOUNT into a tenant's wallet."""
@@ -151,6 +165,7 @@ def grant(
             Money(currency_code=code, nanos=amount),
             description=description,
             expire_time=expires,
+            priority=priority,
             request_id=request_id,
         )
     if session.output.is_json:
@@ -268,6 +283,33 @@ def create_price(
     with session.open_client() as client:
         made = client.create_price_version(price, request_id=request_id)
     session.output.show_one(made, PRICE_COLUMNS)
+
+
+@prices.command("simulate")
+@click.argument("tenant_id")
+@click.argument("billing_period")
+@click.option("--price", help="Id of a version that exists.")
+@click.option(
+    "--from",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A PriceVersion as JSON that is being thought about.",
+)
+@in_session
+def simulate_price(
+    session: Session, *, tenant_id: str, billing_period: str, price: str | None, file: Path | None
+) -> None:
+    """Price a tenant's BILLING_PERIOD, such as 2026-11, by another price."""
+    if (price is None) == (file is None):
+        raise click.UsageError("name one price: --price or --from")
+    with session.open_client(tenant=tenant_id) as client:
+        other = _read_price(file) if file is not None else str(price)
+        answer = client.simulate_price(billing_period, other)
+    if session.output.is_json:
+        session.output.show_json(message_fields(answer))
+        return
+    session.output.show_many(answer.lines, LINE_COLUMNS)
+    click.echo(f"{format_money(answer.total)} instead of {format_money(answer.actual_total)}")
 
 
 def _read_price(file: Path) -> PriceVersion:

@@ -6,7 +6,7 @@ from atelier.cli.output import Column, enum_word, joules_text, moment_text
 from atelier.money import format_money
 from atelier.names import last_id
 from atelier.v1.api_key_service_pb2 import ApiKey, ApiKeyState, KeyRole
-from atelier.v1.billing_service_pb2 import Balance, CreditNote, Invoice, InvoiceState
+from atelier.v1.billing_service_pb2 import Balance, CreditNote, Invoice, InvoiceLine, InvoiceState
 from atelier.v1.energy_pb2 import EnergySource
 from atelier.v1.image_pb2 import Image, ImageState, Tier
 from atelier.v1.job_service_pb2 import Job, JobState
@@ -134,6 +134,12 @@ CREDIT_NOTE_COLUMNS: Sequence[Column[CreditNote]] = (
     Column("amount", lambda note: format_money(note.amount), is_number=True),
     Column("of it tax", lambda note: format_money(note.tax), is_number=True),
     Column("reason", lambda note: note.reason, is_text=True),
+)
+LINE_COLUMNS: Sequence[Column[InvoiceLine]] = (
+    Column("#", lambda line: str(line.line_number), is_number=True),
+    Column("what for", lambda line: line.description, is_text=True),
+    Column("quantity", lambda line: f"{line.consumed_quantity} {line.consumed_unit}".strip()),
+    Column("amount", lambda line: format_money(line.billed_cost), is_number=True),
 )
 PRICE_COLUMNS: Sequence[Column[PriceVersion]] = (
     Column("price", lambda price: last_id(price.name)),

@@ -1,23 +1,13 @@
 """`atelier invoices …`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from atelier.billing_calls import RUNNING_PERIOD
-from atelier.cli.columns import INVOICE_COLUMNS
-from atelier.cli.output import Column
+from atelier.cli.columns import INVOICE_COLUMNS, LINE_COLUMNS
 from atelier.cli.session import Session, in_session
-from atelier.money import format_money
-from atelier.v1.billing_service_pb2 import InvoiceFileKind, InvoiceLine
-
-_LINE_COLUMNS: Sequence[Column[InvoiceLine]] = (
-    Column("#", lambda line: str(line.line_number), is_number=True),
-    Column("what for", lambda line: line.description, is_text=True),
-    Column("quantity", lambda line: f"{line.consumed_quantity} {line.consumed_unit}".strip()),
-    Column("amount", lambda line: format_money(line.billed_cost), is_number=True),
-)
+from atelier.v1.billing_service_pb2 import InvoiceFileKind
 
 
 @click.group()
@@ -41,7 +31,7 @@ def get(session: Session, *, invoice: str) -> None:
     with session.open_client() as client:
         found = client.get_invoice(invoice)
     if not session.output.is_json:
-        session.output.show_many(found.lines, _LINE_COLUMNS)
+        session.output.show_many(found.lines, LINE_COLUMNS)
         click.echo()
     session.output.show_one(found, INVOICE_COLUMNS)
 

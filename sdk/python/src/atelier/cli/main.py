@@ -9,6 +9,7 @@ import click
 
 from atelier.cli.admin_commands import admin
 from atelier.cli.admin_invoice_commands import admin_invoices
+from atelier.cli.budget_commands import budgets, ledger
 from atelier.cli.generate_command import generate
 from atelier.cli.invoice_commands import invoices
 from atelier.cli.job_commands import jobs
@@ -52,6 +53,8 @@ for command in (
     usage,
     invoices,
     keys,
+    budgets,
+    ledger,
     models,
     balance,
     admin,
