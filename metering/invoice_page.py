@@ -33,10 +33,11 @@ class PrintedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineGroup:
-    """The lines of one model and tier."""
+    """The lines of one model and tier; ``period`` is the earlier month of late ones."""
 
     model: str
     tier: str
+    period: str
     lines: tuple[PrintedLine, ...]
 
 
@@ -55,10 +56,42 @@ class PrintedEnergy:
     model: str
     image_count: str
     kilowatt_hours: str
+    # Half the width of the 95 % interval; empty where no error is known.
+    interval: str
     joules_per_image: str
+    # CO₂ equivalent with its unit; empty where the operator has set no factors.
+    carbon: str
     source: str
     is_measured: bool
     share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintedDay:
+    """A day of the chart; ``share`` is its part of the greatest, 0 to 1."""
+
+    label: str
+    count: str
+    share: float
+    is_greatest: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintedFailure:
+    """Images that did not come, for one reason."""
+
+    reason: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintedNote:
+    """A correction."""
+
+    number: str
+    date: str
+    reason: str
+    amount: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,5 +133,14 @@ class InvoicePage:
     subtotal: Amount
     sums: tuple[Sum, ...]
     total: str
+    # What is still to be paid, and a sentence on it: how, or why nothing.
+    due: str
+    settlement: str
+    notes: tuple[PrintedNote, ...]
+    failures: tuple[PrintedFailure, ...]
     energy: tuple[PrintedEnergy, ...]
+    energy_total: str
+    carbon_total: str
+    factors: tuple[str, ...]
+    days: tuple[PrintedDay, ...]
     images: tuple[PrintedImage, ...]

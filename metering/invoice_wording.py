@@ -8,24 +8,34 @@ from zoneinfo import ZoneInfo
 
 from metering.energy_source import MEASURED_SOURCES, EnergySource
 from metering.invoice_document import (
+    CreditNote,
     Invoice,
-    InvoiceEnergy,
+    InvoiceFailure,
     InvoiceImage,
     InvoiceLine,
     InvoiceState,
     LineKind,
     Party,
 )
+from metering.invoice_energy_wording import (
+    carbon_total,
+    energy_total,
+    factor_sentences,
+    printed_days,
+    printed_energy,
+)
 from metering.invoice_page import (
     Amount,
     InvoicePage,
     LineGroup,
-    PrintedEnergy,
+    PrintedFailure,
     PrintedImage,
     PrintedLine,
+    PrintedNote,
     PrintedParty,
     Sum,
 )
+from metering.invoice_period_end import COMPONENT_NAMES
 from metering.money import decimal_text, exact_text, minor_digits
 
 _MONTHS: Final = (
@@ -48,17 +58,9 @@ _STATES: Final = {
     InvoiceState.PAID: "Paid",
     InvoiceState.VOID: "Void",
 }
-_SOURCES: Final = {
-    EnergySource.NVML_COUNTER: "measured, the GPU’s energy counter",
-    EnergySource.NVML_POWER: "measured, the GPU’s power over time",
-    EnergySource.RAPL: "measured, the processor’s energy counter",
-    EnergySource.ESTIMATED: "estimated, not measured",
-    EnergySource.PARTIAL: "incomplete, readings are missing",
-    EnergySource.NONE: "unknown, no readings",
-}
-_MILLIJOULES_PER_KWH: Final = 3_600_000_000
-# A kilowatt-hour to the milliwatt-hour: 3.6 J, below what one image takes.
-_KWH_PLACES: Final = 6
+# What is put onto or taken off the net sum; the rest makes it up.
+_BELOW_SUBTOTAL: Final = frozenset({LineKind.TAX, LineKind.CREDIT_APPLIED, LineKind.ROUNDING})
+_PERIOD_ENDS: Final = frozenset({LineKind.VOLUME_TIER, LineKind.DISCOUNT, LineKind.MINIMUM})
 
 
 def to_page(invoice: Invoice) -> InvoicePage:
@@ -67,7 +69,7 @@ def to_page(invoice: Invoice) -> InvoicePage:
     return InvoicePage(
         title="Draft invoice" if is_draft else "Invoice",
         number="" if invoice.invoice_number is None else _number(invoice),
-        state=_STATES[invoice.state],
+        state=_state(invoice),
         is_draft=is_draft,
         is_void=invoice.state is InvoiceState.VOID,
         issued=_date_and_time(invoice.issue_time, invoice.time_zone),
@@ -90,12 +92,26 @@ def to_page(invoice: Invoice) -> InvoicePage:
                 amount=_amount(line.billed_cost_nanos, invoice.currency),
             )
             for line in invoice.lines
-            if line.kind is not LineKind.USAGE
+            if line.kind in _BELOW_SUBTOTAL
         ),
         total=_amount(invoice.total_nanos, invoice.currency).payable,
-        energy=_energy(invoice),
+        due=_amount(invoice.due_nanos, invoice.currency).payable,
+        settlement=_settlement(invoice),
+        notes=tuple(_note(note, invoice) for note in invoice.credit_notes),
+        failures=tuple(_failure(failure) for failure in invoice.failures),
+        energy=printed_energy(invoice),
+        energy_total=energy_total(invoice),
+        carbon_total=carbon_total(invoice),
+        factors=factor_sentences(invoice),
+        days=printed_days(invoice),
         images=tuple(_image(image, invoice) for image in invoice.images),
     )
+
+
+def _state(invoice: Invoice) -> str:
+    if invoice.state is InvoiceState.FINALIZED and invoice.due_nanos == 0:
+        return "Nothing to pay"
+    return _STATES[invoice.state]
 
 
 def _number(invoice: Invoice) -> str:
@@ -124,23 +140,83 @@ def _party(party: Party) -> PrintedParty:
 
 
 def _groups(invoice: Invoice) -> tuple[LineGroup, ...]:
-    usage = [line for line in invoice.lines if line.kind is LineKind.USAGE]
-    return tuple(
+    usage = [line for line in invoice.lines if line.kind in {LineKind.USAGE, LineKind.ADJUSTMENT}]
+    ends = [line for line in invoice.lines if line.kind in _PERIOD_ENDS]
+    groups = [
         LineGroup(
             model=model,
             tier="" if tier is None else tier.value.lower(),
+            period=_month(period) if period else "",
             lines=tuple(_line(line, invoice.currency) for line in lines),
         )
-        # They come sorted by both.
-        for (model, tier), lines in groupby(usage, key=lambda line: (line.model, line.tier))
+        # They come sorted by all three.
+        for (period, model, tier), lines in groupby(
+            usage, key=lambda line: (line.period, line.model, line.tier)
+        )
+    ]
+    if ends:
+        lines = tuple(_line(line, invoice.currency) for line in ends)
+        groups.append(
+            LineGroup(model="Settled at the month’s end", tier="", period="", lines=lines)
+        )
+    return tuple(groups)
+
+
+def _settlement(invoice: Invoice) -> str:
+    """Say what became of it, or what it waits for."""
+    when = (
+        ""
+        if invoice.settle_time is None
+        else _date_and_time(invoice.settle_time, invoice.time_zone)
     )
+    match invoice.state:
+        case InvoiceState.DRAFT:
+            return ""
+        case InvoiceState.PAID:
+            reference = f", reference {invoice.settle_note}" if invoice.settle_note else ""
+            return f"Paid on {when}{reference}. Thank you."
+        case InvoiceState.VOID:
+            return f"Void since {when}: {invoice.settle_note}. Nothing is owed for it."
+        case InvoiceState.FINALIZED if invoice.due_nanos == 0:
+            return "Nothing is left to pay."
+        case InvoiceState.FINALIZED:
+            amount = f"{_amount(invoice.due_nanos, invoice.currency).payable} {invoice.currency}"
+            return f"Please pay {amount} and name the invoice’s number, {_number(invoice)}."
+
+
+def _note(note: CreditNote, invoice: Invoice) -> PrintedNote:
+    return PrintedNote(
+        number=f"{invoice.tenant_id}-C{note.credit_note_number:06}",
+        date=_date_and_time(note.create_time, invoice.time_zone),
+        reason=note.reason,
+        amount=_amount(-note.amount_nanos, invoice.currency),
+    )
+
+
+def _failure(failure: InvoiceFailure) -> PrintedFailure:
+    why = failure.failure_reason.replace("_", " ").lower()
+    outcome = failure.outcome.lower()
+    return PrintedFailure(
+        reason=f"{outcome}: {why}" if why else outcome, count=_count(failure.image_count, "image")
+    )
+
+
+def _month(invoice_id: str) -> str:
+    year, _, month = invoice_id.partition("-")
+    return f"{_MONTHS[int(month) - 1]} {year}"
 
 
 def _line(line: InvoiceLine, currency: str) -> PrintedLine:
     quantity = line.consumed_quantity
     unit_price = line.list_unit_price_nanos
     return PrintedLine(
-        description=line.description,
+        description=COMPONENT_NAMES[line.component]
+        if line.period and line.component
+        else (
+            f"{line.description} · {line.model}, {line.tier.value.lower()}"
+            if line.kind is LineKind.VOLUME_TIER and line.tier
+            else line.description
+        ),
         quantity="" if quantity is None else _grouped(exact_text(quantity)),
         unit=_plural(line.consumed_unit, quantity),
         unit_price=(
@@ -149,24 +225,6 @@ def _line(line: InvoiceLine, currency: str) -> PrintedLine:
             else _grouped(decimal_text(unit_price, places_min=minor_digits(currency)))
         ),
         amount=_amount(line.billed_cost_nanos, currency),
-    )
-
-
-def _energy(invoice: Invoice) -> tuple[PrintedEnergy, ...]:
-    greatest = max((part.energy_millijoules for part in invoice.energy), default=0)
-    return tuple(_printed_energy(part, greatest) for part in invoice.energy)
-
-
-def _printed_energy(part: InvoiceEnergy, greatest_millijoules: int) -> PrintedEnergy:
-    kilowatt_hours = Decimal(part.energy_millijoules) / _MILLIJOULES_PER_KWH
-    return PrintedEnergy(
-        model=part.model,
-        image_count=f"{part.image_count:,}",
-        kilowatt_hours=f"{kilowatt_hours:,.{_KWH_PLACES}f}",
-        joules_per_image=f"{Decimal(part.energy_millijoules) / 1000 / part.image_count:,.1f}",
-        source=_SOURCES[part.energy_source],
-        is_measured=_is_measured(part.energy_source),
-        share=part.energy_millijoules / greatest_millijoules if greatest_millijoules else 0.0,
     )
 
 
@@ -207,7 +265,7 @@ def _grouped(number: str) -> str:
 
 
 def _plural(unit: str, quantity: Decimal | None) -> str:
-    return unit if quantity == 1 or unit == "kWh" else f"{unit}s"
+    return unit if quantity == 1 or unit in {"kWh", ""} else f"{unit}s"
 
 
 def _count(count: int, noun: str) -> str:

@@ -19,6 +19,17 @@ WITH records AS (
     FROM fresh_usage AS fresh
     JOIN usage_records AS used USING (tenant_id, image_id)
     WHERE fresh.tenant_id = %(tenant_id)s AND used.charge_time >= %(head_end)s AND used.charge_time < %(tail_start)s
+), labelled AS (
+    -- Once before they count for both, without what nobody asks for.
+    SELECT CASE WHEN %(by_day)s THEN day END AS day, outcome,
+        CASE WHEN %(by_key)s OR %(key_id)s::text IS NOT NULL THEN key_id END AS key_id, project, model, CASE WHEN %(by_size)s THEN width END AS width, CASE WHEN %(by_size)s THEN height END AS height,
+        energy_source, currency, label_value, sum(image_count)::bigint AS image_count,
+        sum(gpu_microseconds)::bigint AS gpu_microseconds, sum(energy_millijoules)::bigint AS energy_millijoules,
+        sum(energy_variance) AS energy_variance, sum(billed_cost_nanos)::bigint AS billed_cost_nanos
+    FROM usage_roll_ups
+    WHERE tenant_id = %(tenant_id)s AND label_key = %(label_key)s AND label_key <> ''
+        AND day >= %(first_day)s AND day < %(end_day)s
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 ), facts AS (
     SELECT (charge_time AT TIME ZONE %(time_zone)s)::date AS day, outcome, key_id, project, model, width, height,
         job_id, energy_source, currency, coalesce(labels ->> %(label_key)s, '') AS label_value,
@@ -35,10 +46,8 @@ WITH records AS (
     SELECT day, outcome, key_id, project, model, width, height, NULL, energy_source, currency, side.label_value,
         side.factor * image_count, side.factor * gpu_microseconds, side.factor * energy_millijoules,
         side.factor * energy_variance, side.factor * billed_cost_nanos
-    FROM usage_roll_ups AS rolled
-    CROSS JOIN LATERAL (VALUES (1, rolled.label_value), (-1, '')) AS side (factor, label_value)
-    WHERE tenant_id = %(tenant_id)s AND label_key = %(label_key)s AND label_key <> ''
-        AND day >= %(first_day)s AND day < %(end_day)s
+    FROM labelled
+    CROSS JOIN LATERAL (VALUES (1, labelled.label_value), (-1, '')) AS side (factor, label_value)
 ), by_source AS MATERIALIZED (
     SELECT
         CASE WHEN %(by_day)s THEN day END AS day,

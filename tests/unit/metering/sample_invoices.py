@@ -1,26 +1,43 @@
 """Invoices to set and to write: one of every kind of line, and one full of hostile text."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from metering.energy_factors import EnergyFactors
 from metering.energy_source import EnergySource
 from metering.invoice_document import (
+    CreditNote,
     Invoice,
+    InvoiceDay,
     InvoiceEnergy,
+    InvoiceFailure,
     InvoiceImage,
     InvoiceState,
     Party,
 )
 from metering.invoice_period_end import UsageLineSum
 from metering.invoice_totals import total_invoice
-from metering.price_document import Component, PriceComponent, PriceDocument, TaxRate, Tier
+from metering.price_document import (
+    Component,
+    Discount,
+    PriceComponent,
+    PriceDocument,
+    TaxRate,
+    Tier,
+)
 from tenants.ids import ImageId, PriceId, TenantId
 
 _PRICE = PriceDocument(
     currency="EUR",
     components=(PriceComponent(kind=Component.PER_IMAGE, unit_price_nanos=4_000_000),),
     tax_rates=(TaxRate(display_name="VAT 19 %", rate_millionths=190_000),),
+)
+FACTORS = EnergyFactors(
+    effective_time=datetime(2026, 1, 1, tzinfo=UTC),
+    pue=Decimal("1.25"),
+    carbon_grams_per_kwh=Decimal(344),
+    source="own meter of 2025; grid average of Germany",
 )
 _START = datetime(2026, 10, 31, 23, tzinfo=UTC)
 
@@ -142,20 +159,64 @@ def sample_invoice() -> Invoice:
                 energy_source=EnergySource.ESTIMATED,
                 image_count=18,
                 energy_millijoules=612_000_000,
+                factors=FACTORS,
             ),
             InvoiceEnergy(
                 model="sd35-medium",
                 energy_source=EnergySource.NVML_COUNTER,
                 image_count=1240,
                 energy_millijoules=4_340_000_000,
+                energy_error_millijoules=1_210_000,
+                factors=FACTORS,
             ),
         ),
         images=tuple(_image(number) for number in range(60)),
+        days=tuple(_day(number) for number in range(24) if number % 7 != 0),
+        failures=(
+            InvoiceFailure(outcome="FAILED", failure_reason="OUT_OF_MEMORY", image_count=2),
+            InvoiceFailure(outcome="CANCELLED", failure_reason="", image_count=1),
+        ),
     )
 
 
 def finalized_invoice() -> Invoice:
     return replace(sample_invoice(), state=InvoiceState.FINALIZED, invoice_number=17)
+
+
+def invoice_of_every_line() -> Invoice:
+    """A finalized one with late usage, volume tier, discount, minimum, credit; one correction."""
+    price = replace(
+        _PRICE,
+        discounts=(Discount(display_name="Partner discount 5 %", rate_millionths=50_000),),
+        minimum_per_period_nanos=20_000_000_000,
+    )
+    late = replace(_SUMS[0], period="2026-10", image_count=4, consumed_quantity=Decimal(4))
+    totals = total_invoice(
+        [*_SUMS, replace(late, billed_cost_nanos=8_000_000)],
+        {PriceId("p1"): price},
+        currency="EUR",
+        prepaid_nanos=5_000_000_000,
+        period_price=price,
+    )
+    return replace(
+        finalized_invoice(),
+        issue_time=datetime(2026, 12, 2, 8, tzinfo=UTC),
+        lines=totals.lines,
+        subtotal_nanos=totals.subtotal_nanos,
+        tax_nanos=totals.tax_nanos,
+        credit_applied_nanos=totals.credit_applied_nanos,
+        rounding_nanos=totals.rounding_nanos,
+        total_nanos=totals.total_nanos,
+        credit_notes=(
+            CreditNote(
+                credit_note_number=3,
+                amount_nanos=1_190_000_000,
+                tax_nanos=190_000_000,
+                reason="Twelve pictures with a colour cast",
+                create_time=datetime(2026, 12, 5, 9, tzinfo=UTC),
+            ),
+        ),
+    )
 
 
 def empty_invoice() -> Invoice:
@@ -186,6 +247,16 @@ def hostile_invoice() -> Invoice:
         for line in sample_invoice().lines
     )
     return replace(sample_invoice(), buyer=party, lines=lines, images=(image,))
+
+
+def _day(number: int) -> InvoiceDay:
+    count = 31 + 17 * (number % 5) + 3 * number
+    return InvoiceDay(
+        day=date(2026, 11, 1) + timedelta(days=number),
+        image_count=count,
+        energy_millijoules=3_400_000 * count,
+        billed_cost_nanos=10_000_000 * count,
+    )
 
 
 def _image(number: int) -> InvoiceImage:

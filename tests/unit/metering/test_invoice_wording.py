@@ -8,7 +8,11 @@ import pytest
 from metering.invoice_document import InvoiceState
 from metering.invoice_page import Amount
 from metering.invoice_wording import to_page
-from tests.unit.metering.sample_invoices import finalized_invoice, sample_invoice
+from tests.unit.metering.sample_invoices import (
+    finalized_invoice,
+    invoice_of_every_line,
+    sample_invoice,
+)
 
 
 def test_a_draft_says_so_and_from_when_it_is() -> None:
@@ -84,11 +88,106 @@ def test_lines_are_grouped_by_model_and_tier() -> None:
     assert denoising.unit_price == "0.0001666665"
 
 
+def test_late_usage_and_the_months_end_are_groups_of_their_own() -> None:
+    page = to_page(invoice_of_every_line())
+
+    assert [(group.model, group.tier, group.period) for group in page.groups] == [
+        ("sd35-large", "interactive", ""),
+        ("sd35-medium", "batch", ""),
+        ("sd35-medium", "batch", "October 2026"),
+        ("Settled at the month’s end", "", ""),
+    ]
+    assert [(line.description, line.unit) for line in page.groups[-1].lines] == [
+        ("Partner discount 5 %", ""),
+        ("Up to the month’s minimum", ""),
+    ]
+    assert [part.description for part in page.sums] == ["VAT 19 %", "Prepaid credit"]
+
+
+def test_a_correction_lessens_what_is_due_and_the_reader_is_told_what_to_pay() -> None:
+    page = to_page(invoice_of_every_line())
+
+    assert (page.total, page.due) == ("18.80", "17.61")
+    assert [(note.number, note.amount.payable) for note in page.notes] == [
+        ("acme-C000003", "−1.19")
+    ]
+    assert page.settlement == "Please pay 17.61 EUR and name the invoice’s number, acme-000017."
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (InvoiceState.PAID, "Paid on 9 December 2026, 11:00, reference bank 4711. Thank you."),
+        (
+            InvoiceState.VOID,
+            "Void since 9 December 2026, 11:00: bank 4711. Nothing is owed for it.",
+        ),
+    ],
+)
+def test_the_reader_is_told_what_became_of_it(state: InvoiceState, sentence: str) -> None:
+    invoice = replace(
+        finalized_invoice(),
+        state=state,
+        settle_time=datetime(2026, 12, 9, 10, tzinfo=UTC),
+        settle_note="bank 4711",
+    )
+
+    page = to_page(invoice)
+
+    assert (page.settlement, page.due) == (sentence, "0.00")
+
+
+def test_an_invoice_that_credit_has_paid_asks_for_nothing() -> None:
+    page = to_page(replace(finalized_invoice(), total_nanos=0))
+
+    assert (page.state, page.settlement) == ("Nothing to pay", "Nothing is left to pay.")
+
+
+def test_carbon_is_energy_times_building_times_grid_and_names_its_factors() -> None:
+    page = to_page(sample_invoice())
+
+    # 1.205556 kWh × 1.25 × 344 g/kWh.
+    assert [part.carbon for part in page.energy] == ["73.100 g", "518.389 g"]
+    assert (page.energy_total, page.carbon_total) == ("1.375556", "591.489 g")
+    assert page.factors == (
+        "CO₂e = energy × PUE 1.25 × 344 g/kWh (own meter of 2025; grid average of Germany)",
+    )
+    # 1.96 × 1.21 kJ.
+    assert [part.interval for part in page.energy] == ["", "± 0.000659"]
+
+
+def test_without_factors_nothing_is_said_about_carbon() -> None:
+    bare = tuple(replace(part, factors=None) for part in sample_invoice().energy)
+
+    page = to_page(replace(sample_invoice(), energy=bare))
+
+    assert [part.carbon for part in page.energy] == ["", ""]
+    assert (page.carbon_total, page.factors) == ("", ())
+
+
+def test_the_chart_has_every_day_from_the_first_to_the_last() -> None:
+    page = to_page(sample_invoice())
+
+    assert [day.label for day in page.days] == [str(number) for number in range(2, 25)]
+    # Nothing was drawn on the 8th.
+    assert page.days[6].share == 0.0
+    assert [day.count for day in page.days if day.is_greatest] == ["156"]
+
+
+def test_what_did_not_come_is_told_with_its_reason() -> None:
+    page = to_page(sample_invoice())
+
+    assert [(failure.count, failure.reason) for failure in page.failures] == [
+        ("2 images", "failed: out of memory"),
+        ("1 image", "cancelled"),
+    ]
+
+
 def test_energy_names_its_source_and_an_estimate_is_called_one() -> None:
     page = to_page(sample_invoice())
 
     assert [(part.model, part.kilowatt_hours, part.source) for part in page.energy] == [
-        ("sd35-large", "0.170000", "estimated, not measured"),
-        ("sd35-medium", "1.205556", "measured, the GPU’s energy counter"),
+        ("sd35-large", "0.170000", "estimated"),
+        ("sd35-medium", "1.205556", "measured, GPU’s counter"),
     ]
     assert [part.is_measured for part in page.energy] == [False, True]
