@@ -110,7 +110,12 @@ async def query_usage(
     by_job = UsageDimension.JOB in group_by or chosen.job_id is not None
     # Roll-ups know no jobs, and days of another clock are of no use.
     has_days = not by_job and await get_clock(conn, tenant_id) == time_zone
-    window = usage_window(chosen.start_time, chosen.end_time, time_zone if has_days else None)
+    window = usage_window(
+        chosen.start_time,
+        chosen.end_time,
+        time_zone if has_days else None,
+        by_day=UsageDimension.DAY in group_by,
+    )
     await conn.execute(_QUERIES["give_memory"])
     async with conn.cursor(row_factory=typed_row(_Row)) as cursor:
         await cursor.execute(

@@ -19,6 +19,22 @@ WITH records AS (
     FROM fresh_usage AS fresh
     JOIN usage_records AS used USING (tenant_id, image_id)
     WHERE fresh.tenant_id = %(tenant_id)s AND used.charge_time >= %(head_end)s AND used.charge_time < %(tail_start)s
+), rolled AS (
+    -- Whole months where days do not matter, days around them.
+    SELECT *
+    FROM usage_roll_ups
+    WHERE tenant_id = %(tenant_id)s AND label_key IN ('', %(label_key)s) AND is_month
+        AND day >= %(first_month)s AND day < %(end_month)s
+    UNION ALL
+    SELECT *
+    FROM usage_roll_ups
+    WHERE tenant_id = %(tenant_id)s AND label_key IN ('', %(label_key)s) AND NOT is_month
+        AND day >= %(first_day)s AND day < %(first_month)s
+    UNION ALL
+    SELECT *
+    FROM usage_roll_ups
+    WHERE tenant_id = %(tenant_id)s AND label_key IN ('', %(label_key)s) AND NOT is_month
+        AND day >= %(end_month)s AND day < %(end_day)s
 ), labelled AS (
     -- Once before they count for both, without what nobody asks for.
     SELECT CASE WHEN %(by_day)s THEN day END AS day, outcome,
@@ -26,9 +42,8 @@ WITH records AS (
         energy_source, currency, label_value, sum(image_count)::bigint AS image_count,
         sum(gpu_microseconds)::bigint AS gpu_microseconds, sum(energy_millijoules)::bigint AS energy_millijoules,
         sum(energy_variance) AS energy_variance, sum(billed_cost_nanos)::bigint AS billed_cost_nanos
-    FROM usage_roll_ups
-    WHERE tenant_id = %(tenant_id)s AND label_key = %(label_key)s AND label_key <> ''
-        AND day >= %(first_day)s AND day < %(end_day)s
+    FROM rolled
+    WHERE label_key <> ''
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 ), facts AS (
     SELECT (charge_time AT TIME ZONE %(time_zone)s)::date AS day, outcome, key_id, project, model, width, height,
@@ -39,8 +54,8 @@ WITH records AS (
     UNION ALL
     SELECT day, outcome, key_id, project, model, width, height, NULL, energy_source, currency, '', image_count,
         gpu_microseconds, energy_millijoules, energy_variance, billed_cost_nanos
-    FROM usage_roll_ups
-    WHERE tenant_id = %(tenant_id)s AND label_key = '' AND day >= %(first_day)s AND day < %(end_day)s
+    FROM rolled
+    WHERE label_key = ''
     UNION ALL
     -- What has the label counts for its value, and no longer for those without it.
     SELECT day, outcome, key_id, project, model, width, height, NULL, energy_source, currency, side.label_value,

@@ -20,9 +20,11 @@ WITH waiting AS (
     WHERE fresh.tenant_id = waiting.tenant_id AND fresh.image_id = waiting.image_id
     RETURNING fresh.tenant_id, fresh.image_id
 ), rolled AS (
-    INSERT INTO usage_roll_ups AS rolled
-    SELECT used.tenant_id, label.key, label.value, (used.charge_time AT TIME ZONE clock.time_zone)::date,
-        used.outcome, used.key_id, used.project, used.model, used.width, used.height, used.energy_source,
+    INSERT INTO usage_roll_ups AS rolled (tenant_id, label_key, label_value, is_month, day, outcome, key_id, project,
+        model, width, height, energy_source, currency, image_count, gpu_microseconds, energy_millijoules,
+        energy_variance, billed_cost_nanos)
+    SELECT used.tenant_id, label.key, label.value, grain.is_month,
+        date_trunc(grain.unit, used.charge_time AT TIME ZONE clock.time_zone)::date, used.outcome, used.key_id, used.project, used.model, used.width, used.height, used.energy_source,
         used.currency, count(*), sum(round(used.gpu_seconds * 1000000)::bigint), sum(used.energy_millijoules),
         sum(used.energy_error_millijoules::double precision ^ 2), sum(used.price_nanos)
     FROM taken
@@ -33,8 +35,9 @@ WITH waiting AS (
         UNION ALL
         SELECT key, value FROM jsonb_each_text(used.labels)
     ) AS label
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
-    ON CONFLICT (tenant_id, label_key, day, label_value, outcome, key_id, project, model, width, height, energy_source,
+    CROSS JOIN (VALUES (false, 'day'), (true, 'month')) AS grain (is_month, unit)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+    ON CONFLICT (tenant_id, label_key, is_month, day, label_value, outcome, key_id, project, model, width, height, energy_source,
         currency) DO UPDATE
     SET image_count = rolled.image_count + excluded.image_count,
         gpu_microseconds = rolled.gpu_microseconds + excluded.gpu_microseconds,
@@ -52,9 +55,11 @@ DELETE FROM fresh_usage WHERE tenant_id = %(tenant_id)s;
 
 -- name: roll_up_all
 -- What commits while this runs is on the list of fresh ones, and stays there.
-INSERT INTO usage_roll_ups
-SELECT used.tenant_id, label.key, label.value, (used.charge_time AT TIME ZONE %(time_zone)s)::date,
-    used.outcome, used.key_id, used.project, used.model, used.width, used.height, used.energy_source,
+INSERT INTO usage_roll_ups (tenant_id, label_key, label_value, is_month, day, outcome, key_id, project, model, width,
+    height, energy_source, currency, image_count, gpu_microseconds, energy_millijoules, energy_variance,
+    billed_cost_nanos)
+SELECT used.tenant_id, label.key, label.value, grain.is_month,
+    date_trunc(grain.unit, used.charge_time AT TIME ZONE %(time_zone)s)::date, used.outcome, used.key_id, used.project, used.model, used.width, used.height, used.energy_source,
     used.currency, count(*), sum(round(used.gpu_seconds * 1000000)::bigint), sum(used.energy_millijoules),
     sum(used.energy_error_millijoules::double precision ^ 2), sum(used.price_nanos)
 FROM usage_records AS used
@@ -63,10 +68,11 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT key, value FROM jsonb_each_text(used.labels)
 ) AS label
+CROSS JOIN (VALUES (false, 'day'), (true, 'month')) AS grain (is_month, unit)
 WHERE used.tenant_id = %(tenant_id)s
     AND NOT EXISTS (SELECT FROM fresh_usage AS fresh
                     WHERE fresh.tenant_id = used.tenant_id AND fresh.image_id = used.image_id)
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13;
 
 -- name: set_clock
 INSERT INTO usage_roll_up_clocks (tenant_id, time_zone)

@@ -33,6 +33,11 @@ FILTERS: Final = (
         end_time=datetime(2026, 11, 3, 11, 30, tzinfo=UTC),
     ),
     UsageFilter(start_time=datetime(2026, 11, 2, 22, 59, tzinfo=UTC)),
+    # A whole month, and days before and after it.
+    UsageFilter(
+        start_time=datetime(2026, 9, 20, 3, tzinfo=UTC),
+        end_time=datetime(2026, 12, 20, 3, tzinfo=UTC),
+    ),
     UsageFilter(end_time=datetime(2026, 11, 2, 22, 59, tzinfo=UTC)),
 )
 
@@ -46,6 +51,8 @@ async def shop(connection: AsyncConnection, become: Become) -> Shop:
         await shop.draw(await shop.claim(), energy_source=EnergySource.NVML_COUNTER)
         await shop.draw(await shop.claim(), gpu_seconds=0.1 * day)
         await shop.move_charges(job_id, datetime(2026, 11, day, 11, 45, tzinfo=UTC))
+    october = await shop.sell(project="spring")
+    await shop.move_charges(october, datetime(2026, 10, 31, 22, 59, tzinfo=UTC))
     failed = await shop.fail()
     await shop.without_guards(
         "UPDATE usage_records SET charge_time = '2026-11-02 23:30Z' WHERE image_id = %s", failed
@@ -120,7 +127,7 @@ async def test_usage_is_split_by_the_values_of_a_label(shop: Shop) -> None:
     )
 
     assert [(row.label_value, row.image_count, row.failed_count) for row in report.groups] == [
-        ("", 3, 1),
+        ("", 4, 1),
         ("mugs", 2, 0),
         ("vases", 2, 0),
     ]

@@ -23,6 +23,9 @@ def test_whole_days_lie_between_two_edges() -> None:
         head_start=datetime(2026, 3, 27, 12, tzinfo=UTC),
         head_end=datetime(2026, 3, 27, 23, tzinfo=UTC),
         first_day=date(2026, 3, 28),
+        # No whole month lies between.
+        first_month=date(2026, 3, 31),
+        end_month=date(2026, 3, 31),
         end_day=date(2026, 3, 31),
         # Summer time began on the 29th.
         tail_start=datetime(2026, 3, 30, 22, tzinfo=UTC),
@@ -38,6 +41,17 @@ def test_a_month_from_midnight_to_midnight_has_no_edges() -> None:
     assert window.head_start == window.head_end
     assert (window.first_day, window.end_day) == (date(2026, 11, 1), date(2026, 12, 1))
     assert window.tail_start == window.tail_end
+
+
+def test_whole_months_lie_between_days_unless_days_are_asked_for() -> None:
+    start, end = datetime(2026, 1, 15, tzinfo=UTC), datetime(2026, 5, 3, tzinfo=UTC)
+
+    window = usage_window(start, end, BERLIN)
+    by_day = usage_window(start, end, BERLIN, by_day=True)
+
+    assert (window.first_day, window.first_month) == (date(2026, 1, 16), date(2026, 2, 1))
+    assert (window.end_month, window.end_day) == (date(2026, 5, 1), date(2026, 5, 3))
+    assert by_day.first_month == by_day.end_month == date(2026, 5, 3)
 
 
 def test_all_of_time_is_days_and_a_part_of_a_day_is_head() -> None:
@@ -60,7 +74,9 @@ def test_each_moment_is_in_one_part_or_outside(
 
     parts = [
         window.head_start <= moment < window.head_end,
-        window.first_day <= day < window.end_day,
+        window.first_day <= day < window.first_month,
+        window.first_month <= day < window.end_month,
+        window.end_month <= day < window.end_day,
         window.tail_start <= moment < window.tail_end,
     ]
 
