@@ -199,6 +199,7 @@ async def measure(url: str, runs: int) -> list[Timing]:
         server = psutil.Process(connection.info.backend_pid)
         await connection.execute(b"SET ROLE atelier_gateway")
         await connection.execute(b"SELECT set_config('atelier.tenant_id', %s, false)", [TENANT])
+        await connection.commit()
         for report, (group_by, chosen) in REPORTS.items():
             worked = sum(server.cpu_times()[:2])
             asked = [await ask(connection, group_by, chosen) for _ in range(runs)]

@@ -1,7 +1,8 @@
 -- name: give_memory
--- For the sums of a year: a few hundred thousand rows are grouped without a detour over the disk, and compiling the
--- query would take longer than running it.
-SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true);
+-- For the sums of a year: a few hundred thousand rows are grouped without a detour over the disk, compiling the query
+-- would take longer than running it, and a plan for any window is a bad one for most.
+SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true),
+    set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: query_usage
 -- Whole days come from the roll-ups, what is fresh and the edges from the records: each record once. A dimension that
@@ -15,9 +16,15 @@ WITH records AS (
     FROM usage_records
     WHERE tenant_id = %(tenant_id)s AND charge_time >= %(tail_start)s AND charge_time < %(tail_end)s
     UNION ALL
+    -- One by one by their key: they are few, and their records many.
     SELECT used.*
     FROM fresh_usage AS fresh
-    JOIN usage_records AS used USING (tenant_id, image_id)
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM usage_records
+        WHERE usage_records.tenant_id = fresh.tenant_id AND usage_records.image_id = fresh.image_id
+        LIMIT 1
+    ) AS used
     WHERE fresh.tenant_id = %(tenant_id)s AND used.charge_time >= %(head_end)s AND used.charge_time < %(tail_start)s
 ), rolled AS (
     -- Whole months where days do not matter, days around them.
