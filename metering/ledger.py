@@ -298,6 +298,14 @@ async def release(conn: AsyncConnection, holds: Sequence[Hold]) -> None:
     await _free(conn, holds[0], hold_nanos=sum(hold.amount_nanos for hold in holds))
 
 
+async def credit_limits(
+    conn: AsyncConnection, tenant_ids: Sequence[TenantId]
+) -> dict[TenantId, int]:
+    """How far below zero wallets may go, in nanos; tenants that may not are left out."""
+    cursor = await conn.execute(_QUERIES["credit_limits"], {"tenant_ids": list(tenant_ids)})
+    return {TenantId(tenant_id): limit for tenant_id, limit in await cursor.fetchall()}
+
+
 async def get_balance(
     conn: AsyncConnection, *, tenant_id: TenantId, currency: str
 ) -> Balance | None:

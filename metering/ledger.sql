@@ -67,6 +67,11 @@ UPDATE accounts
 SET credit_limit_nanos = %(credit_limit_nanos)s
 WHERE tenant_id = %(tenant_id)s AND currency = %(currency)s AND kind = 'WALLET';
 
+-- name: credit_limits
+SELECT tenant_id, credit_limit_nanos
+FROM accounts
+WHERE tenant_id = ANY(%(tenant_ids)s) AND kind = 'WALLET' AND credit_limit_nanos > 0;
+
 -- name: get_balance
 SELECT tenant_id, currency, credits_posted AS credited_nanos, debits_pending AS held_nanos,
     debits_posted AS spent_nanos, credit_limit_nanos

@@ -1,6 +1,6 @@
 """TenantService: studios on this installation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -9,11 +9,12 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from atelier.v1 import tenant_service_pb2, tenant_service_pb2_grpc
-from database.pool import Pool, tenant_transaction, transaction
+from database.pool import Connection, Pool, tenant_transaction, transaction
 from metering import ledger
+from metering.errors import InsufficientBalanceError
 from services.gateway import operator_requests, resource_names
 from services.gateway.callers import current_caller
-from services.gateway.conversions import enum_number, to_timestamp
+from services.gateway.conversions import enum_number, to_money, to_timestamp
 from services.gateway.errors import (
     already_exists,
     invalid_field,
@@ -38,6 +39,7 @@ from tenants.tenant_store import (
     update_tenant,
 )
 
+_CREDIT_LIMIT: Final = "credit_limit"
 _Context = grpc.aio.ServicerContext[Any, Any]
 _CURRENCY_DEFAULT: Final = "USD"
 _PRICE_BOOK_DEFAULT: Final = "standard"
@@ -73,14 +75,15 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
                 made = await get_tenant(conn, new.tenant_id)
                 if made is None:
                     raise not_found(name)
-                return _tenant_message(made)
+                return await _told(conn, made)
             try:
                 tenant = await insert_tenant(conn, new)
             except TenantExistsError:
                 raise already_exists(name) from None
             await ledger.open_accounts(conn, tenant_id=new.tenant_id, currency=new.currency)
+            await _set_credit_limit(conn, tenant, request.tenant)
             await operator_requests.complete(conn, once, name)
-        return _tenant_message(tenant)
+            return await _told(conn, tenant)
 
     async def GetTenant(
         self, request: tenant_service_pb2.GetTenantRequest, context: _Context
@@ -88,9 +91,9 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
         tenant_id = named_tenant(current_caller(), request.name)
         async with tenant_transaction(self._pool, tenant_id) as conn:
             tenant = await get_tenant(conn, tenant_id)
-        if tenant is None:
-            raise not_found(request.name)
-        return _tenant_message(tenant)
+            if tenant is None:
+                raise not_found(request.name)
+            return await _told(conn, tenant)
 
     async def ListTenants(
         self, request: tenant_service_pb2.ListTenantsRequest, context: _Context
@@ -99,17 +102,26 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
         after = pages.position[0] if pages.position else ""
         async with transaction(self._operator_pool) as conn:
             tenants = await list_tenants(conn, limit=pages.limit, after=after)
+            limits = await ledger.credit_limits(conn, [tenant.tenant_id for tenant in tenants])
         page = pages.page(tenants, position=lambda tenant: (tenant.tenant_id,))
         return tenant_service_pb2.ListTenantsResponse(
-            tenants=[_tenant_message(tenant) for tenant in page.rows],
+            tenants=[
+                _tenant_message(tenant, limits.get(tenant.tenant_id, 0)) for tenant in page.rows
+            ],
             next_page_token=page.next_page_token,
         )
 
     async def UpdateTenant(
         self, request: tenant_service_pb2.UpdateTenantRequest, context: _Context
     ) -> tenant_service_pb2.Tenant:
-        changes = self._changes(request)
-        return await self._change(request.tenant.name, lambda old: replace(old, **changes))
+        paths = list(request.update_mask.paths)
+        limits_credit = _CREDIT_LIMIT in paths
+        changes = self._changes(request, [path for path in paths if path != _CREDIT_LIMIT])
+        return await self._change(
+            request.tenant.name,
+            lambda old: replace(old, **changes),
+            credit=request.tenant if limits_credit else None,
+        )
 
     async def SuspendTenant(
         self, request: tenant_service_pb2.SuspendTenantRequest, context: _Context
@@ -124,16 +136,25 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
         return await self._change(request.name, lambda old: replace(old, state=TenantState.ACTIVE))
 
     async def _change(
-        self, name: str, changed: Callable[[Tenant], Tenant]
+        self,
+        name: str,
+        changed: Callable[[Tenant], Tenant],
+        *,
+        credit: tenant_service_pb2.Tenant | None = None,
     ) -> tenant_service_pb2.Tenant:
         tenant_id = named_tenant(current_caller(), name)
         async with transaction(self._operator_pool) as conn:
             old = await lock_tenant(conn, tenant_id)
             if old is None:
                 raise not_found(name)
-            return _tenant_message(await update_tenant(conn, changed(old)))
+            tenant = await update_tenant(conn, changed(old))
+            if credit is not None:
+                await _set_credit_limit(conn, tenant, credit)
+            return await _told(conn, tenant)
 
-    def _changes(self, request: tenant_service_pb2.UpdateTenantRequest) -> dict[str, Any]:
+    def _changes(
+        self, request: tenant_service_pb2.UpdateTenantRequest, paths: Sequence[str]
+    ) -> dict[str, Any]:
         """Read what the mask names; what cannot be changed is refused, not left out."""
         wanted = request.tenant
         values: dict[str, Callable[[], dict[str, Any]]] = {
@@ -154,7 +175,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
         if not request.update_mask.paths:
             raise invalid_field("update_mask", "must name what to change")
         changes: dict[str, Any] = {}
-        for path in request.update_mask.paths:
+        for path in paths:
             if path not in values:
                 raise unsupported_parameter("update_mask", "names what cannot be changed")
             changes |= values[path]()
@@ -192,8 +213,6 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
 
 def _not_supported(wanted: tenant_service_pb2.Tenant) -> Iterator[tuple[str, str]]:
     """Name what was asked for and cannot be had yet; ignored in silence it would mislead."""
-    if wanted.credit_limit.nanos:
-        yield "tenant.credit_limit", "tenants who pay afterwards are not supported yet"
     if wanted.quotas.calls_per_minute_max:
         yield "tenant.quotas.calls_per_minute_max", "is not supported yet"
     if _is_set(wanted.settings):
@@ -223,7 +242,29 @@ def _time_zone(name: str) -> str:
         raise invalid_field("tenant.time_zone", "is no time zone of the IANA database") from None
 
 
-def _tenant_message(tenant: Tenant) -> tenant_service_pb2.Tenant:
+async def _set_credit_limit(
+    conn: Connection, tenant: Tenant, wanted: tenant_service_pb2.Tenant
+) -> None:
+    limit = wanted.credit_limit
+    if limit.nanos and limit.currency_code != tenant.currency:
+        raise invalid_field("tenant.credit_limit.currency_code", f"must be {tenant.currency}")
+    try:
+        await ledger.set_credit_limit(
+            conn,
+            tenant_id=tenant.tenant_id,
+            currency=tenant.currency,
+            credit_limit_nanos=limit.nanos,
+        )
+    except InsufficientBalanceError:
+        raise invalid_field("tenant.credit_limit", "is less than what is held and owed") from None
+
+
+async def _told(conn: Connection, tenant: Tenant) -> tenant_service_pb2.Tenant:
+    limits = await ledger.credit_limits(conn, [tenant.tenant_id])
+    return _tenant_message(tenant, limits.get(tenant.tenant_id, 0))
+
+
+def _tenant_message(tenant: Tenant, credit_limit_nanos: int) -> tenant_service_pb2.Tenant:
     return tenant_service_pb2.Tenant(
         name=resource_names.TENANT.write(tenant.tenant_id),
         display_name=tenant.display_name,
@@ -234,6 +275,7 @@ def _tenant_message(tenant: Tenant) -> tenant_service_pb2.Tenant:
         postal_address=tenant.postal_address,
         vat_id=tenant.vat_id,
         time_zone=tenant.time_zone,
+        credit_limit=to_money(credit_limit_nanos, tenant.currency) if credit_limit_nanos else None,
         quotas=tenant_service_pb2.TenantQuotas(
             queued_images_max=tenant.queued_images_max,
             gpu_weight=tenant.gpu_weight,

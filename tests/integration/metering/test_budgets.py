@@ -5,6 +5,7 @@ from psycopg import AsyncConnection
 
 from metering.budgets import Budget, BudgetEnforcement, BudgetPeriod, list_budgets
 from metering.errors import BudgetExceededError
+from services.jobs.cancellation import cancel_job
 from tests.integration.fixture_types import Become
 from tests.integration.metering.shop import Shop, open_shop
 
@@ -110,6 +111,19 @@ async def test_a_limit_below_what_is_used_keeps_what_runs_and_refuses_the_next(s
     assert await refused(shop) == "all"
     # The rest of the first image is free again, and the second's hold is still above the limit.
     assert (await budget_of(shop)).spent_nanos == PRICE_NANOS
+
+
+async def test_a_lowered_limit_is_not_filled_up_again_to_what_was_used_above_it(
+    shop: Shop,
+) -> None:
+    await shop.set_budget()
+    job_id = await shop.accept(images=2)
+    await shop.set_budget(limit_nanos=HOLD_NANOS)
+    await shop.as_role("atelier_gateway")
+    await cancel_job(shop.connection, job_id)
+
+    assert await refused(shop, images=2) == "all"
+    await shop.accept()
 
 
 async def test_a_new_day_begins_at_the_tenants_midnight_with_an_empty_counter(shop: Shop) -> None:

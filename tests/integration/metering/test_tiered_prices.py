@@ -82,11 +82,12 @@ async def test_a_new_version_goes_on_counting_where_the_old_one_was(
 async def test_a_job_keeps_the_price_it_was_accepted_at(
     connection: AsyncConnection, become: Become
 ) -> None:
-    shop = await open_shop(connection, become, tenant_id="acme-of-tiers", price=TIERED)
+    # The newer price is the cheaper one: a dearer one would be capped at the hold.
+    shop = await open_shop(connection, become, tenant_id="acme-of-tiers", price=PRICE)
     await shop.accept()
     claimed = await shop.claim()
 
-    await shop.with_price(PRICE)
+    await shop.with_price(TIERED)
     await shop.draw(claimed)
 
-    assert await prices_of(shop) == [1_000]
+    assert await prices_of(shop) == [750_312]

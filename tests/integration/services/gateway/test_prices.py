@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from atelier.v1 import billing_service_pb2, money_pb2, price_pb2
+from atelier.v1 import billing_service_pb2, money_pb2, price_pb2, tenant_service_pb2
 from tests.integration.services.gateway.gateway_fixtures import (
     ServedGateway,
     create_job,
@@ -137,3 +137,25 @@ async def test_a_ledger_is_proven_and_expiring_credit_granted(gateway: ServedGat
 
     assert refused.fields == ["expire_time"]
     assert (proof.consistent, proof.transfer_count, proof.block_count) == (True, 2, 0)
+
+
+async def test_a_credit_limit_lets_a_tenant_pay_afterwards(gateway: ServedGateway) -> None:
+    limit = money_pb2.Money(currency_code="USD", nanos=2_000_000)
+    studio = await gateway.new_tenant(credit_nanos=0, credit_limit=limit)
+
+    await studio.member.jobs.CreateJob(create_job(spec(2)))
+    too_much = await refusal(studio.member.jobs.CreateJob(create_job(spec(1))))
+    lower = tenant_service_pb2.UpdateTenantRequest(
+        tenant=tenant_service_pb2.Tenant(
+            name=f"tenants/{studio.tenant_id}",
+            credit_limit=money_pb2.Money(currency_code="USD", nanos=1),
+        )
+    )
+    lower.update_mask.paths.append("credit_limit")
+    too_low = await refusal(gateway.operator.tenants.UpdateTenant(lower))
+    lower.tenant.credit_limit.nanos = 3_000_000
+    raised = await gateway.operator.tenants.UpdateTenant(lower)
+
+    assert too_much.reason == "INSUFFICIENT_BALANCE"
+    assert too_low.fields == ["tenant.credit_limit"]
+    assert raised.credit_limit.nanos == 3_000_000
