@@ -12,8 +12,9 @@ def relative_error(given: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def signal_to_noise_db(given: torch.Tensor, expected: torch.Tensor) -> float:
-    """Signal to quantisation noise (SQNR) in decibels; 20 dB is a relative error of a tenth."""
-    return -20.0 * math.log10(relative_error(given, expected))
+    """Signal to quantisation noise (SQNR); 20 dB is a relative error of a tenth, inf none."""
+    error = relative_error(given, expected)
+    return -20.0 * math.log10(error) if error > 0.0 else math.inf
 
 
 def cosine(given: torch.Tensor, expected: torch.Tensor) -> float:

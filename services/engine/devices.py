@@ -53,8 +53,7 @@ def choose_device(wish: str, arithmetic: ArithmeticWish | None = None) -> Drawin
             arithmetic=chosen,
         )
     device = torch.device("cuda" if wish == "auto" else wish)
-    major, minor = torch.cuda.get_device_capability(device)
-    chosen = choose_arithmetic(wished, capability=ComputeCapability(major=major, minor=minor))
+    chosen = choose_arithmetic(wished, capability=compute_capability(device))
     name = torch.cuda.get_device_name(device)
     return DrawingDevice(
         device=str(device),
@@ -62,6 +61,14 @@ def choose_device(wish: str, arithmetic: ArithmeticWish | None = None) -> Drawin
         precision=describe_precision(chosen.backend, own="bf16", device=name),
         arithmetic=chosen,
     )
+
+
+def compute_capability(device: torch.device) -> ComputeCapability | None:
+    """None on the CPU."""
+    if device.type != "cuda":
+        return None
+    major, minor = torch.cuda.get_device_capability(device)
+    return ComputeCapability(major=major, minor=minor)
 
 
 def choose_arithmetic(wish: ArithmeticWish, *, capability: ComputeCapability | None) -> Arithmetic:

@@ -39,6 +39,8 @@ _VAE: Final = {
     "layers_per_block": 2,
     "latent_channels": 16,
     "sample_size": 1024,
+    "scaling_factor": 1.5305,
+    "shift_factor": 0.0609,
     "use_quant_conv": False,
     "use_post_quant_conv": False,
 }

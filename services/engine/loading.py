@@ -55,8 +55,9 @@ class LoadedModel:
     steps: Steps
     vae: AutoencoderKL
     scheduler: FlowMatchEulerDiscreteScheduler
-    clip_encoders: tuple[torch.nn.Module, torch.nn.Module]
-    clip_tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase]
+    clip_encoders: tuple[torch.nn.Module, ...]
+    """CLIP-L and CLIP-G; none where embeddings are always given."""
+    clip_tokenizers: tuple[PreTrainedTokenizerBase, ...]
     t5_encoder: torch.nn.Module | None
     t5_tokenizer: PreTrainedTokenizerBase | None
     last_mark_number: int
@@ -93,8 +94,7 @@ def load_model(
         folder = find_folder(path_or_hub_name)
         index = check_folder(folder)
         parts = _load_parts(folder, index, device=device, dtype=parse_dtype(dtype))
-        if device.type == "cuda":
-            _fuse_decoder_norms(parts["vae"])
+        quicken_decoder(parts["vae"], device)
         transformer = Mmdit(
             parts["transformer"],
             device=device,
@@ -201,7 +201,10 @@ def check_weights(folder: Path) -> None:
             raise DamagedModelError(f"{path} is damaged ({error}): copy it again") from error
 
 
-def _fuse_decoder_norms(vae: AutoencoderKL) -> None:
+def quicken_decoder(vae: AutoencoderKL, device: torch.device) -> None:
+    """On a GPU, put the fused norms into the decoder; it draws the same."""
+    if device.type != "cuda":
+        return
     # Imported here, for torch's CPU build comes without Triton.
     from services.engine.vae.fused_norms import fuse_decoder_norms  # noqa: PLC0415
 

@@ -17,19 +17,38 @@ GIGA: Final = 1e9
 
 def step_work(model: LoadedModel, spec: ImageSpec) -> float:
     """One image's part of one step; guidance takes two forwards."""
+    return linear_work(model, spec) + attention_work(model, spec)
+
+
+def linear_work(model: LoadedModel, spec: ImageSpec) -> float:
+    """The products with weights in one image's part of one step."""
     config = model.transformer.config
-    width = config["num_attention_heads"] * config["attention_head_dim"]
-    picture_tokens = (spec.height // model.size_multiple) * (spec.width // model.size_multiple)
-    text_tokens = CLIP_TOKENS + spec.max_sequence_length
-    tokens = picture_tokens + text_tokens
+    picture, tokens = _token_counts(model, spec)
     # Per token and layer: 4 w² in attention's projections, 8 w² in the feed-forward part.
-    linears = 2 * 12 * width**2 * tokens * config["num_layers"]
-    attention = 4 * tokens**2 * width * config["num_layers"]
-    second_attention = len(config["dual_attention_layers"]) * (
-        2 * 4 * width**2 * picture_tokens + 4 * picture_tokens**2 * width
-    )
-    forwards = 2 if spec.is_guided else 1
-    return forwards * (linears + attention + second_attention) / GIGA
+    products = 12 * tokens * config["num_layers"] + 4 * picture * _dual_layers(model)
+    return _forwards(spec) * 2 * model.transformer.width**2 * products / GIGA
+
+
+def attention_work(model: LoadedModel, spec: ImageSpec) -> float:
+    """The products of tokens with tokens in one image's part of one step."""
+    picture, tokens = _token_counts(model, spec)
+    pairs = tokens**2 * model.transformer.config["num_layers"] + picture**2 * _dual_layers(model)
+    return _forwards(spec) * 4 * model.transformer.width * pairs / GIGA
+
+
+def _token_counts(model: LoadedModel, spec: ImageSpec) -> tuple[int, int]:
+    """Of the picture, and of picture and text together."""
+    picture = (spec.height // model.size_multiple) * (spec.width // model.size_multiple)
+    return picture, picture + CLIP_TOKENS + spec.max_sequence_length
+
+
+def _dual_layers(model: LoadedModel) -> int:
+    """Layers with a second attention, over the picture alone."""
+    return len(model.transformer.config["dual_attention_layers"])
+
+
+def _forwards(spec: ImageSpec) -> int:
+    return 2 if spec.is_guided else 1
 
 
 def text_work(model: LoadedModel, max_sequence_length: int) -> float:

@@ -66,8 +66,6 @@ class Tokens:
     hidden: torch.Tensor
     """[images, tokens, width]"""
     rows: LinearInput
-    entry: Shift
-    """What `rows` was modulated with; a second attention norms the same sum anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,46 +92,75 @@ class Block:
     ) -> tuple[Tokens, Tokens | None]:
         """Through the layer; the norm of the next one's entry is done in the last pass of this."""
         attended = self._attend_jointly(picture, text, operations)
-        picture_count = picture.hidden.shape[1]
-        attention = attended_rows(self.picture, attended, 0, picture_count, operations)
+        picture_count, text_count = picture.hidden.shape[1], text.hidden.shape[1]
+        left_text = None
+        if self.text.feed_forward is not None and next_text_entry is not None:
+            rows = operations.attended(attended, picture_count, text_count)
+            left_text = _leave(
+                self.text,
+                hidden=text.hidden,
+                attention=project_out(self.text.projections, rows),
+                pieces=modulation.text,
+                attention_gate=2,
+                next_entry=next_text_entry,
+                operations=operations,
+                exit_operations=operations,
+            )
+        left_picture = self._leave_as_picture(
+            picture,
+            operations.attended(attended, 0, picture_count),
+            modulation=modulation,
+            next_entry=next_picture_entry,
+            operations=operations,
+            exit_operations=exit_operations,
+        )
+        return left_picture, left_text
+
+    def _leave_as_picture(
+        self,
+        picture: Tokens,
+        attended: LinearInput,
+        *,
+        modulation: LayerModulation,
+        next_entry: Shift,
+        operations: Rows,
+        exit_operations: Rows,
+    ) -> Tokens:
+        attention = project_out(self.picture.projections, attended)
         second = self._attend_again(picture, modulation, operations)
         hidden = picture.hidden
         if second is not None:
             hidden = operations.gated_sum(hidden, attention, modulation.picture[:, 2])
             attention = second
-        picture = _leave(
+        return _leave(
             self.picture,
             hidden=hidden,
             attention=attention,
             pieces=modulation.picture,
             attention_gate=2 if second is None else 8,
-            next_entry=next_picture_entry,
+            next_entry=next_entry,
             operations=operations,
             exit_operations=exit_operations,
         )
-        if self.text.feed_forward is None or next_text_entry is None:
-            return picture, None
-        text_count = text.hidden.shape[1]
-        text = _leave(
-            self.text,
-            hidden=text.hidden,
-            attention=attended_rows(self.text, attended, picture_count, text_count, operations),
-            pieces=modulation.text,
-            attention_gate=2,
-            next_entry=next_text_entry,
-            operations=operations,
-            exit_operations=operations,
-        )
-        return picture, text
 
     def _attend_jointly(self, picture: Tokens, text: Tokens, operations: Rows) -> torch.Tensor:
         images, picture_count, width = picture.hidden.shape
         count = picture_count + text.hidden.shape[1]
         joint = picture.hidden.new_empty((images, count, 3, self.heads, width // self.heads))
-        for stream, tokens, first in ((self.picture, picture, 0), (self.text, text, picture_count)):
-            qkv = stream.projections.qkv(tokens.rows)
-            operations.place_heads(qkv, stream.projections.norms, joint, first_token=first)
+        self._place(self.text.projections, text, joint, picture_count, operations)
+        self._place(self.picture.projections, picture, joint, 0, operations)
         return attend(joint, self.attention_kernel)
+
+    @staticmethod
+    def _place(
+        projections: Projections,
+        tokens: Tokens,
+        joint: torch.Tensor,
+        first_token: int,
+        operations: Rows,
+    ) -> None:
+        qkv = projections.qkv(tokens.rows)
+        operations.place_heads(qkv, projections.norms, joint, first_token=first_token)
 
     def _attend_again(
         self, picture: Tokens, modulation: LayerModulation, operations: Rows
@@ -149,12 +176,10 @@ class Block:
         return self.second_attention.out(operations.attended(attended, 0, count))
 
 
-def attended_rows(
-    stream: Stream, attended: torch.Tensor, first_token: int, tokens: int, operations: Rows
-) -> torch.Tensor:
-    """A stream's part of what attention gave, through its projection out."""
-    assert stream.projections.out is not None
-    return stream.projections.out(operations.attended(attended, first_token, tokens))
+def project_out(projections: Projections, rows: LinearInput) -> torch.Tensor:
+    """What attention gave one stream, through its projection out."""
+    assert projections.out is not None
+    return projections.out(rows)
 
 
 def _leave(
@@ -174,7 +199,7 @@ def _leave(
     hidden, rows = operations.gated_sum_normed(hidden, attention, pieces[:, attention_gate], middle)
     fed = stream.feed_forward(rows, operations)
     hidden, rows = exit_operations.gated_sum_normed(hidden, fed, pieces[:, 5], next_entry)
-    return Tokens(hidden=hidden, rows=rows, entry=next_entry)
+    return Tokens(hidden=hidden, rows=rows)
 
 
 def take_block(

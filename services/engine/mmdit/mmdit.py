@@ -34,6 +34,7 @@ class Mmdit:
         device: torch.device,
         dtype: torch.dtype,
         arithmetic: Arithmetic,
+        maker: LinearMaker | None = None,
     ) -> None:
         """Quantise and place every weight; the given model must not be used any more.
 
@@ -51,7 +52,7 @@ class Mmdit:
         self._context_embedder = source.context_embedder.to(device, dtype)
         self._patch_embed = source.pos_embed.to(device, dtype)
         self._proj_out = source.proj_out.to(device, dtype)
-        maker = LinearMaker(arithmetic.backend, recipe=arithmetic.recipe)
+        maker = maker or LinearMaker(arithmetic.backend, recipe=arithmetic.recipe)
         self._blocks = self._take_blocks(source, maker)
         self._operations = make_rows(device, quantises=maker.quantises_rows)
         self._exit_operations = make_rows(device, quantises=False)
@@ -152,7 +153,7 @@ class Mmdit:
 
 def enter(hidden: torch.Tensor, entry: Any, operations: Rows) -> Tokens:  # noqa: ANN401
     """A stream before its first layer."""
-    return Tokens(hidden=hidden, rows=operations.normed(hidden, entry), entry=entry)
+    return Tokens(hidden=hidden, rows=operations.normed(hidden, entry))
 
 
 def make_rows(device: torch.device, *, quantises: bool) -> Rows:

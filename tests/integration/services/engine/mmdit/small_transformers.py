@@ -1,5 +1,8 @@
 """Transformers of the real architecture, small, with weights that make every part matter."""
 
+# torch and diffusers are half untyped: as in services/engine, not strict.
+# pyright: standard
+
 from dataclasses import dataclass
 from typing import Any
 
