@@ -51,6 +51,7 @@ from metering.cpu_energy import AttachedProcesses
 from metering.energy_counter import EnergyCounter
 from metering.power import PowerModel
 from services.engine.devices import choose_device
+from services.engine.drawing_model import DiffusionModel
 from services.engine.engine import Engine
 from services.engine.image_spec import AttemptKey, ImageSpec
 from services.engine.loading import load_model
@@ -259,7 +260,9 @@ def _quiet(seconds: float) -> tuple[float, float]:
 def start_engine(setting: Setting, marks: MarkSink) -> Engine:
     """Load and warm up, as a worker does."""
     model = load_model(setting.model, device=setting.device, dtype=setting.dtype, marks=marks)
-    engine = Engine(model=model, batch_slots=BATCH_SLOTS, interactive_slots=1, marks=marks)
+    engine = Engine(
+        model=DiffusionModel(model), batch_slots=BATCH_SLOTS, interactive_slots=1, marks=marks
+    )
     engine.start()
     return engine
 

@@ -10,12 +10,11 @@ import torch
 
 from services.engine.admission import Admission, Entrant
 from services.engine.batch_limits import BatchLimits
-from services.engine.drawing_model import DiffusionModel, DrawingModel
+from services.engine.drawing_model import DrawingModel
 from services.engine.drawn import Drawn, ProgressCallback
 from services.engine.duty_cycle import DutyCycle
 from services.engine.errors import EngineClosedError, FailureReason
 from services.engine.image_spec import AttemptKey, ImageSpec, compatibility_key
-from services.engine.loading import LoadedModel
 from services.engine.marks import MarkSink, MarkWriter
 from services.engine.orders import Order
 from services.engine.painter import Painter, too_large
@@ -31,25 +30,24 @@ class Engine:
     def __init__(
         self,
         *,
-        model: DrawingModel | LoadedModel,
+        model: DrawingModel,
         batch_slots: int,
         interactive_slots: int,
         marks: MarkSink,
         threads: int | None = None,
         limits: BatchLimits | None = None,
     ) -> None:
-        drawing_model = DiffusionModel(model) if isinstance(model, LoadedModel) else model
-        self._model = drawing_model
+        self._model = model
         self._threads = threads
         self._admission = Admission(batch_slots=batch_slots, interactive_slots=interactive_slots)
         self._limits = limits or BatchLimits()
         self._painter = Painter(
-            model=drawing_model,
+            model=model,
             limits=self._limits,
             marks=MarkWriter(
                 marks,
-                finish_device_work=drawing_model.finish_device_work,
-                last_number=drawing_model.last_mark_number,
+                finish_device_work=model.finish_device_work,
+                last_number=model.last_mark_number,
             ),
             release=self._release,
         )

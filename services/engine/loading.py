@@ -19,12 +19,16 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedTokenizerBase
 
+from services.engine.encoder_placement import place_encoder
 from services.engine.errors import DamagedModelError, ModelNotFoundError, WrongArchitectureError
 from services.engine.library_noise import silence_libraries
 from services.engine.marks import MarkKind, MarkSink, MarkWriter
 from services.engine.mmdit.arithmetic import Arithmetic
 from services.engine.mmdit.mmdit import Mmdit
 from services.engine.mmdit.steps import Steps, make_steps
+from services.engine.picture_tiles import decode_in_tiles
+from services.engine.residence import Residence
+from services.engine.weight_hashes import check_hashes
 
 PIPELINE: Final = "StableDiffusion3Pipeline"
 # Component → the class it must be. T5 may be left out, as in diffusers.
@@ -81,6 +85,8 @@ def load_model(
     dtype: torch.dtype | str,
     marks: MarkSink,
     arithmetic: Arithmetic | None = None,
+    text_encoders: Residence = Residence.RESIDENT,
+    tiled_decoding: bool = False,
 ) -> LoadedModel:
     """Load any Stable Diffusion 3.5; raises a `ModelLoadError` that says what to mend.
 
@@ -93,7 +99,10 @@ def load_model(
     with writer.mark(MarkKind.LOAD):
         folder = find_folder(path_or_hub_name)
         index = check_folder(folder)
-        parts = _load_parts(folder, index, device=device, dtype=parse_dtype(dtype))
+        check_hashes(folder)
+        parts = _load_parts(
+            folder, index, device=device, dtype=parse_dtype(dtype), text_encoders=text_encoders
+        )
         quicken_decoder(parts["vae"], device)
         transformer = Mmdit(
             parts["transformer"],
@@ -101,6 +110,8 @@ def load_model(
             dtype=parse_dtype(dtype),
             arithmetic=arithmetic or Arithmetic(),
         )
+        if tiled_decoding:
+            decode_in_tiles(parts["vae"])
     return LoadedModel(
         name=path_or_hub_name,
         device=device,
@@ -202,7 +213,9 @@ def check_weights(folder: Path) -> None:
 
 
 def quicken_decoder(vae: AutoencoderKL, device: torch.device) -> None:
-    """On a GPU, put the fused norms into the decoder; it draws the same."""
+    """Channels last, and on a GPU the fused norms; it draws the same up to rounding."""
+    # Convolutions take an eighth less time in this order on a CPU; the fused norms demand it.
+    cast("Any", vae).to(memory_format=torch.channels_last)
     if device.type != "cuda":
         return
     # Imported here, for torch's CPU build comes without Triton.
@@ -212,7 +225,12 @@ def quicken_decoder(vae: AutoencoderKL, device: torch.device) -> None:
 
 
 def _load_parts(
-    folder: Path, index: Mapping[str, object], *, device: torch.device, dtype: torch.dtype
+    folder: Path,
+    index: Mapping[str, object],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    text_encoders: Residence,
 ) -> dict[str, Any]:
     parts: dict[str, Any] = dict.fromkeys((*TOKENIZERS, *WEIGHTS))
     for component in TOKENIZERS:
@@ -221,8 +239,12 @@ def _load_parts(
     for component in WEIGHTS:
         if _is_there(index, component):
             loaded = _load_weights(folder, component, dtype=dtype)
+            if component.startswith("text_encoder"):
+                loaded = place_encoder(loaded, device, text_encoders)
+            elif component != "transformer":
+                loaded = loaded.to(device)
             # The transformer goes to the device block by block, in the form it computes in.
-            parts[component] = loaded if component == "transformer" else loaded.to(device)
+            parts[component] = loaded
     return parts
 
 

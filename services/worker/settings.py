@@ -1,9 +1,13 @@
 """What a worker is told at its start, from ATELIER_WORKER_…."""
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.engine.device_plan import MemoryWish
+from services.engine.memory_plan import GB
 
 
 class Settings(BaseSettings):
@@ -29,6 +33,15 @@ class Settings(BaseSettings):
         default="resident",
         description="offloaded keeps a third of the transformer's weights in the host's memory",
     )
+    memory_reserve_gb: NonNegativeFloat = Field(
+        default=2.5, description="GB of the GPU's memory that are kept free"
+    )
+    memory_gb: PositiveFloat | None = Field(
+        default=None, description="use no more of the device than this; on a CPU none is planned"
+    )
+    text_encoders: Literal["auto", "resident", "offloaded"] = Field(
+        default="auto", description="offloaded keeps them in the host's memory"
+    )
     batch_slots: PositiveInt = 4
     interactive_slots: NonNegativeInt = 1
     threads: PositiveInt = 1
@@ -37,6 +50,14 @@ class Settings(BaseSettings):
     drain_seconds: PositiveFloat = 100.0
     # More than three times the slowest step; load and compile do not count.
     engine_stall_seconds: PositiveFloat = 120.0
+
+    @property
+    def memory_wish(self) -> MemoryWish:
+        return MemoryWish(
+            reserve_bytes=round(self.memory_reserve_gb * GB),
+            memory_bytes=None if self.memory_gb is None else round(self.memory_gb * GB),
+            text_encoders=self.text_encoders,
+        )
 
     @property
     def broker_socket(self) -> Path:

@@ -49,6 +49,14 @@ class Slots:
         self._claiming = False
         self._draining = False
 
+    def limit_batch_slots(self, images_max: int) -> None:
+        """Keep no more batch slots than that; before the first token waits."""
+        with self._changed:
+            assert not self._waiting_tokens
+            surplus = max(0, self._batch_slots_free - images_max)
+            self._batch_slots_free -= surplus
+            self._slots -= surplus
+
     def wait_for_slot(self) -> Slot | None:
         """Wait until this token may claim; None when the worker drains.
 

@@ -8,9 +8,14 @@ from uuid import uuid4
 
 import structlog
 
+from services.engine.batch_limits import BatchLimits
+from services.engine.device_plan import plan_for_device
 from services.engine.devices import ArithmeticWish, choose_device, set_threads
+from services.engine.drawing_model import DiffusionModel
 from services.engine.engine import Engine
 from services.engine.loading import load_model
+from services.engine.memory_plan import GB, MemoryPlan, native_key
+from services.engine.residence import Residence
 from services.worker.attendance import Attendance
 from services.worker.consumer import Consumer
 from services.worker.in_flight import InFlight
@@ -102,22 +107,46 @@ class Worker:
     def _start_engine(self) -> Engine:
         settings = self._settings
         set_threads(settings.threads)
+        plan = plan_for_device(
+            settings.model_path,
+            self._device,
+            settings.memory_wish,
+            images_wished=settings.batch_slots,
+        )
+        if plan is not None:
+            self._heed(plan)
         model = load_model(
             settings.model_path,
             device=self._device.device,
             dtype=self._device.dtype,
             marks=self._marks,
             arithmetic=self._device.arithmetic,
+            text_encoders=Residence.RESIDENT if plan is None else plan.text_encoders,
+            tiled_decoding=plan is not None and plan.tiled_decoding,
         )
         engine = Engine(
-            model=model,
+            model=DiffusionModel(model),
             batch_slots=settings.batch_slots,
             interactive_slots=settings.interactive_slots,
             marks=self._marks,
             threads=settings.threads,
+            limits=BatchLimits(plan),
         )
         engine.start()
         return engine
+
+    def _heed(self, plan: MemoryPlan) -> None:
+        """Claim no more images than the device can step at once; before the first is claimed."""
+        images_max = plan.images_max(native_key(plan.request.outline))
+        self._slots.limit_batch_slots(images_max)
+        log.info(
+            "memory_planned",
+            images_max=images_max,
+            text_encoders=plan.text_encoders,
+            tiled_decoding=plan.tiled_decoding,
+            weights_gb=round(plan.weights_bytes / GB, 2),
+            free_gb=round(plan.request.free_bytes / GB, 2),
+        )
 
     def _serve(self, engine: Engine) -> None:
         watch_for_stall(

@@ -1,6 +1,6 @@
 """Puts the fused group norm into diffusers' decoder, whose weights and order stay as they are."""
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -47,9 +47,7 @@ class FusedGroupNormSilu(torch.nn.Module):
 
 
 def fuse_decoder_norms(vae: AutoencoderKL) -> None:
-    """Replace every norm that is followed by SiLU in the decoder; call once, on a GPU."""
-    # torch's stubs do not know that a module takes a memory format alone.
-    cast("Any", vae).to(memory_format=torch.channels_last)
+    """Replace every norm that SiLU follows in a channels-last decoder; call once."""
     decoder: Any = vae.decoder
     for resnet in decoder.mid_block.resnets:
         _fuse_resnet(resnet)

@@ -18,6 +18,7 @@ from services.engine.errors import (
 from services.engine.loading import LoadedModel, load_model
 from services.engine.marks import MarkKind
 from services.engine.random_checkpoint import SMALLEST_SHAPE, ensure_random_checkpoint
+from services.engine.weight_hashes import check_hashes, write_hashes
 from tests.integration.services.engine.drawing_aids import RecordedMarks
 
 TRANSFORMER_FILE = Path("transformer") / "diffusion_pytorch_model.safetensors"
@@ -131,3 +132,44 @@ def test_the_random_checkpoint_is_always_the_same(checkpoint: Path, tmp_path: Pa
     assert [(again / name).read_bytes() == (checkpoint / name).read_bytes() for name in names] == [
         True
     ] * len(names)
+
+
+def test_weights_that_are_not_what_their_hashes_say_are_damaged(folder: Path) -> None:
+    write_hashes(folder)
+    path = folder / TRANSFORMER_FILE
+    flipped = bytearray(path.read_bytes())
+    flipped[-1] ^= 1
+    path.write_bytes(flipped)
+
+    with pytest.raises(DamagedModelError, match=r"model.safetensors is not what SHA256SUMS says"):
+        load(folder)
+
+
+def test_a_file_without_a_hash_and_a_hash_without_a_file_are_damage(folder: Path) -> None:
+    write_hashes(folder)
+    sums = folder / "SHA256SUMS"
+    lines = sums.read_text().splitlines(keepends=True)
+
+    sums.write_text("".join(lines[1:]))
+    with pytest.raises(DamagedModelError, match=r"does not name text_encoder/model.safetensors"):
+        load(folder)
+    sums.write_text("".join(lines) + "0" * 64 + "  vae/more.safetensors\n")
+    with pytest.raises(DamagedModelError, match=r"vae/more.safetensors is missing"):
+        load(folder)
+
+
+def test_whole_weights_with_hashes_are_loaded(folder: Path) -> None:
+    write_hashes(folder)
+
+    assert load(folder).t5_encoder is not None
+
+
+def test_the_checkpoint_that_ships_is_what_its_hashes_say() -> None:
+    shipped = Path(__file__).parents[4] / "deploy" / "models" / "atelier-mini"
+
+    check_hashes(shipped)
+
+    files = [path for path in shipped.rglob("*") if path.is_file()]
+    assert (shipped / "SHA256SUMS") in files
+    assert max(path.stat().st_size for path in files) < 16_000_000
+    assert sum(path.stat().st_size for path in files) < 24_000_000

@@ -52,7 +52,7 @@ def test_parameters_are_those_of_the_published_models() -> None:
 @pytest.mark.parametrize(
     ("images", "measured_gib"), [(1, 18.1), (4, 23.8)], ids=["one image", "four, decoded at once"]
 )
-def test_the_estimate_is_within_two_percent_of_the_peaks_measured_on_an_h200(
+def test_the_estimate_is_at_most_a_tenth_above_plain_diffusers_peaks_and_never_below(
     images: int, measured_gib: float
 ) -> None:
     plan = make_plan(request(free_gb=141))
@@ -60,9 +60,27 @@ def test_the_estimate_is_within_two_percent_of_the_peaks_measured_on_an_h200(
 
     peak = plan.peak_bytes(key, images=images, decoded_together=images)
 
-    # Measured in bf16 with the embeddings given: no encoders, and none of our memory of prompts.
+    # Measured on an H200 in bf16 with the embeddings given: no encoders, no memory of prompts.
     estimate_gib = (peak - plan.encoders_bytes - EMBEDDING_BYTES_MAX) / GIB
-    assert estimate_gib == pytest.approx(measured_gib, rel=0.02)
+    assert 1.0 <= estimate_gib / measured_gib <= 1.1
+
+
+@pytest.mark.parametrize(
+    ("free_gb", "images", "modulation", "measured_gb"),
+    [(15.5, 2, Residence.OFFLOADED, 9.54), (23.5, 4, Residence.RESIDENT, 16.02)],
+    ids=["two on 16 GB", "four on 24 GB"],
+)
+def test_the_estimate_is_at_most_a_tenth_above_what_the_engine_took_on_an_h100_and_never_below(
+    free_gb: float, images: int, modulation: Residence, measured_gb: float
+) -> None:
+    wish = request(free_gb=free_gb, backend="scaled_mm", modulation=modulation)
+    plan = make_plan(replace(wish, text_encoders=Residence.OFFLOADED))
+    key = native_key(plan.request.outline)
+
+    estimate_gb = (plan.peak_bytes(key, images=images) - plan.encoders_bytes) / GB
+
+    # benchmarks/results/memory_on_gpu_nvidia_h100_80gb_hbm3.json
+    assert 1.0 <= estimate_gb / measured_gb <= 1.1
 
 
 def test_the_encoders_alone_are_what_was_measured_of_them() -> None:
@@ -86,7 +104,7 @@ def test_encoders_stay_on_the_device_where_the_wished_batch_fits_beside_them() -
 
 
 def test_a_decoder_is_tiled_only_where_a_whole_picture_does_not_fit() -> None:
-    tight = make_plan(request(MEDIUM, free_gb=9.8, images_wished=2))
+    tight = make_plan(request(MEDIUM, free_gb=10.6, images_wished=2))
     roomy = make_plan(request(MEDIUM, free_gb=15.5, images_wished=2))
 
     assert (tight.tiled_decoding, roomy.tiled_decoding) == (True, False)
@@ -108,7 +126,7 @@ def test_a_model_that_does_not_fit_is_refused_with_what_would_help() -> None:
         make_plan(request(free_gb=15.5))
 
     assert str(raised.value) == (
-        "stabilityai/stable-diffusion-3.5-large needs 21.2 GB for one image of 1024×1024"
+        "stabilityai/stable-diffusion-3.5-large needs 22.0 GB for one image of 1024×1024"
         " (weights 16.5, reserve 2.5), 15.5 GB are free: use a card with more memory, or set"
         " backend=weight_storage, which halves the blocks' weights, or set modulation=offloaded,"
         " or lower memory_reserve_gb"

@@ -22,7 +22,7 @@ def test_the_largest_batch_is_told_with_what_takes_the_memory() -> None:
     *_, line = plan_lines(["--model", LARGE, "--memory-gb", "24", "--backend", "scaled_mm"])
 
     columns = line.split()
-    assert columns[:4] == ["24", "GB", "scaled_mm", "10"]
+    assert columns[:4] == ["24", "GB", "scaled_mm", "9"]
     assert columns[4:7] == ["10.77", "0.26", "offloaded"]
 
 

@@ -137,3 +137,14 @@ def test_no_interactive_image_joins_what_runs_while_one_that_must_run_alone_is_o
 
         assert token.result(timeout=5) is Slot.BATCH
         assert slots.nothing_in_flight
+
+
+def test_a_plan_takes_batch_slots_away_and_leaves_the_interactive_one() -> None:
+    slots = Slots(batch_slots=4, interactive_slots=1)
+
+    slots.limit_batch_slots(2)
+
+    assert slots.counts().batch_slots_free == 2
+    assert slots.counts().interactive_slots_free == 1
+    assert slots.wait_for_slot() is Slot.BATCH
+    assert slots.nothing_in_flight
