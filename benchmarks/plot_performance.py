@@ -11,6 +11,7 @@ every row in `results/engine_on_gpu*.json`; left out while there is no such file
 # pyright: standard
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,13 +49,26 @@ WAYS: Final = {
     "FP8, encoders and\nmodulation offloaded": ("scaled_mm", OFFLOADED, OFFLOADED),
 }
 
+QUANTITIES: Final = {
+    "seconds_per_image": "seconds per image",
+    "joules_per_image": "joules per image",
+}
+# As the result files name them, in the order of the bars.
+CANDIDATES: Final = {
+    "diffusers eager bfloat16": "diffusers, bf16",
+    "diffusers + compile bfloat16": "diffusers + compile, bf16",
+    "none": "ours, bf16",
+    "transformer_engine": "ours, FP8 transformer_engine",
+    "scaled_mm": "ours, FP8 scaled_mm",
+}
+
 
 def main() -> None:
     """Write every plot there is data for."""
     plot_memory(IMAGES / "memory-plan.png")
     rows: list[dict[str, Any]] = [
         row
-        for path in sorted(RESULTS.glob("engine_on_gpu*.json"))
+        for path in sorted(RESULTS.glob("engine_on_gpu*.json"), key=lambda path: len(path.name))
         for row in json.loads(path.read_text())["rows"]
     ]
     if rows:
@@ -109,18 +123,45 @@ def parts(plans: list[MemoryPlan]) -> dict[str, list[float]]:
     }
 
 
-def plot_rows(rows: list[dict[str, Any]], path: Path) -> None:
-    """Seconds and joules per image."""
-    labels = [f"{row['model']} {row['width']}² b{row['batch']}, {row['backend']}" for row in rows]
-    figure, both = plt.subplots(
-        1, 2, figsize=(12, 1 + 0.28 * len(rows)), sharey=True, constrained_layout=True
+def plot_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Bars by shape, coloured by candidate: seconds above, joules below, a column per model."""
+    models = sorted({str(row["model"]) for row in rows})
+    figure, axes = plt.subplots(
+        2, len(models), figsize=(5.5 * len(models), 7), squeeze=False, constrained_layout=True
     )
-    for axes, field in zip(both, ("seconds_per_image", "joules_per_image"), strict=True):
-        axes.barh(labels, [row[field] or 0.0 for row in rows])
-        axes.set_xlabel(field.replace("_", " "))
-    # The two share their axis.
-    both[0].invert_yaxis()
+    for column, model in enumerate(models):
+        own = [row for row in rows if row["model"] == model]
+        for line, (quantity, label) in enumerate(QUANTITIES.items()):
+            plot_quantity(axes[line][column], own, quantity)
+            axes[line][column].set_ylabel(label)
+        axes[0][column].set_title(model.capitalize())
+    axes[0][0].legend(fontsize=8)
     save(figure, path)
+
+
+def plot_quantity(axes: Any, rows: Sequence[Mapping[str, Any]], quantity: str) -> None:  # noqa: ANN401
+    """One group of bars per shape; the first file that measured a candidate is shown."""
+    shapes = sorted({(int(row["width"]), int(row["batch"])) for row in rows}, reverse=True)
+    names = [name for name in CANDIDATES if any(row["backend"] == name for row in rows)]
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        found = [(shape, value_of(rows, name, shape, quantity)) for shape in shapes]
+        places = [shapes.index(shape) + number * width for shape, value in found if value]
+        values = [value for _, value in found if value]
+        colour = f"C{list(CANDIDATES).index(name)}"
+        axes.bar(places, values, width, label=CANDIDATES[name], color=colour)
+    axes.set_xticks([place + 0.4 - width / 2 for place in range(len(shapes))])
+    axes.set_xticklabels([f"{size}², batch of {batch}" for size, batch in shapes], fontsize=8)
+
+
+def value_of(
+    rows: Sequence[Mapping[str, Any]], backend: str, shape: tuple[int, int], quantity: str
+) -> float | None:
+    """What was measured of one candidate in one shape, if it was."""
+    for row in rows:
+        if row["backend"] == backend and (row["width"], row["batch"]) == shape:
+            return row[quantity]
+    return None
 
 
 def save(figure: Figure, path: Path) -> None:
