@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import struct
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,30 +45,28 @@ class Door:
         self._connections: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Listen; a socket that an earlier meter left behind is replaced."""
-        self._inner_path.unlink(missing_ok=True)
-        self._server = aio.server(
-            options=[("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX)],
-        )
-        meter_pb2_grpc.add_MeterServiceServicer_to_server(
-            MarkService(self._gpu, self._tenant_id), self._server
-        )
-        self._server.add_insecure_port(f"unix:{self._inner_path}")
-        await self._server.start()
-        self._front = await self._listen()
-        status = self._socket_path.parent.stat()
-        self._directory_inode = status.st_ino
+        """Listen; a socket that an earlier meter left behind is replaced.
+
+        Raises what stopped it, OSError or gRPC's RuntimeError, and leaves nothing open then.
+        """
+        async with AsyncExitStack() as opened:
+            self._server = await self._serve_inside()
+            opened.push_async_callback(self._stop_inside)
+            self._front = await self._listen()
+            opened.callback(self._front.close)
+            self._admit_tenants_group()
+            self._directory_inode = self._socket_path.parent.stat().st_ino
+            opened.pop_all()
 
     async def close(self) -> None:
         """Let nobody in any more and end the streams; their workers have not said good-bye."""
         self._front.close()
         with suppress(FileNotFoundError):
             self._socket_path.unlink()
-        await self._server.stop(grace=None)
+        await self._stop_inside()
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
-        self._inner_path.unlink(missing_ok=True)
 
     def is_in_place(self) -> bool:
         """Tell whether the directory is still the one it was opened in, with the socket in it."""
@@ -78,13 +76,28 @@ class Door:
         except FileNotFoundError:
             return False
 
+    async def _serve_inside(self) -> aio.Server:
+        self._inner_path.unlink(missing_ok=True)
+        server = aio.server(options=[("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX)])
+        meter_pb2_grpc.add_MeterServiceServicer_to_server(
+            MarkService(self._gpu, self._tenant_id), server
+        )
+        server.add_insecure_port(f"unix:{self._inner_path}")
+        await server.start()
+        return server
+
+    async def _stop_inside(self) -> None:
+        await self._server.stop(grace=None)
+        self._inner_path.unlink(missing_ok=True)
+
     async def _listen(self) -> asyncio.Server:
         self._socket_path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._accept, self._socket_path)
-        # The directory's group is the tenant's; it may connect, nobody else.
+        return await asyncio.start_unix_server(self._accept, self._socket_path)
+
+    def _admit_tenants_group(self) -> None:
+        """The directory's group is the tenant's; it may connect, nobody else."""
         os.chown(self._socket_path, -1, self._socket_path.parent.stat().st_gid)
         self._socket_path.chmod(0o660)
-        return server
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -68,7 +68,7 @@ class Doors:
         )
         try:
             await door.open()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             # The directory went while we looked; the next look sees how things are.
             log.warning("door_not_opened", tenant=place.tenant_id, reason=str(error))
             return
