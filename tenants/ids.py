@@ -10,6 +10,7 @@ ImageId = NewType("ImageId", str)
 SessionId = NewType("SessionId", str)
 GpuId = NewType("GpuId", str)
 PriceId = NewType("PriceId", str)
+CostId = NewType("CostId", str)
 
 # Operators' keys and requests are stored under this name; no tenant can take it.
 OPERATOR_TENANT_ID: Final = TenantId("operator")

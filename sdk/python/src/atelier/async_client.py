@@ -8,6 +8,7 @@ from atelier.connection import Connection
 from atelier.fleet_calls import FleetCalls
 from atelier.image_calls import ImageCalls
 from atelier.job_calls import JobCalls, JobOptions, SpecLike
+from atelier.margin_calls import MarginCalls
 from atelier.names import OWN_TENANT
 from atelier.retries import RetryPolicy
 from atelier.settings import resolve_login
@@ -17,7 +18,9 @@ from atelier.v1.image_pb2 import Image
 from atelier.v1.job_service_pb2 import Job, WatchJobResponse
 
 
-class AsyncClient(JobCalls, ImageCalls, UsageCalls, BillingCalls, TenantCalls, FleetCalls):
+class AsyncClient(
+    JobCalls, ImageCalls, UsageCalls, BillingCalls, MarginCalls, TenantCalls, FleetCalls
+):
     """An installation, seen by one key. Make it inside the running event loop.
 
     Address and key come from the arguments, `ATELIER_ADDRESS` and `ATELIER_API_KEY`, or the file

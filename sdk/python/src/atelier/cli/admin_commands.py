@@ -16,6 +16,7 @@ from atelier.cli.columns import (
 )
 from atelier.cli.energy_command import energy
 from atelier.cli.fleet_commands import gpus, power, workers
+from atelier.cli.margin_commands import costs, margin
 from atelier.cli.output import message_fields
 from atelier.cli.session import Session, in_session
 from atelier.cli.values import AMOUNT, MOMENT, PERCENT
@@ -43,6 +44,8 @@ admin.add_command(energy)
 admin.add_command(gpus)
 admin.add_command(workers)
 admin.add_command(power)
+admin.add_command(costs)
+admin.add_command(margin)
 
 
 @admin.group()

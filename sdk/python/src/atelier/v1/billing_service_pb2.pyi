@@ -3,6 +3,7 @@
 isort:skip_file
 Money: wallet, prices, invoices, budgets."""
 
+from atelier.v1 import cost_pb2 as _cost_pb2
 from atelier.v1 import energy_pb2 as _energy_pb2
 from atelier.v1 import image_pb2 as _image_pb2
 from atelier.v1 import money_pb2 as _money_pb2
@@ -657,6 +658,174 @@ class SimulatePriceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SimulatePriceResponse: _TypeAlias = SimulatePriceResponse  # noqa: Y015
+
+@_typing.final
+class CreateCostVersionRequest(_message.Message):
+    """A wish for a version of the operator's costs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COST_VERSION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """A UUID made by the client; remembered for good."""
+    @_builtins.property
+    def cost_version(self) -> _cost_pb2.CostVersion:
+        """What it says."""
+
+    def __init__(
+        self,
+        *,
+        cost_version: _cost_pb2.CostVersion | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost_version", b"cost_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_version", b"cost_version", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCostVersionRequest: _TypeAlias = CreateCostVersionRequest  # noqa: Y015
+
+@_typing.final
+class ListCostsRequest(_message.Message):
+    """A page of the operator's costs is wished for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0 means 50, at most 1,000."""
+    page_token: _builtins.str
+    """From the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCostsRequest: _TypeAlias = ListCostsRequest  # noqa: Y015
+
+@_typing.final
+class ListCostsResponse(_message.Message):
+    """A page of the operator's costs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COST_VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def cost_versions(self) -> _containers.RepeatedCompositeFieldContainer[_cost_pb2.CostVersion]:
+        """Newest effective_time first."""
+
+    def __init__(
+        self,
+        *,
+        cost_versions: _abc.Iterable[_cost_pb2.CostVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_versions", b"cost_versions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCostsResponse: _TypeAlias = ListCostsResponse  # noqa: Y015
+
+@_typing.final
+class QueryMarginRequest(_message.Message):
+    """Margins are wished for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Of this tenant, `tenants/{tenant}`; empty means all."""
+    job: _builtins.str
+    """Of this job, `tenants/{tenant}/jobs/{job}`; empty means all."""
+    page_size: _builtins.int
+    """At most so many groups; 0 means 50, at most 1,000."""
+    page_token: _builtins.str
+    """From the page before; empty for the first. The other fields must stay the same."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Charged at or after this time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Charged before this time, 32 days later at most."""
+
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[_cost_pb2.MarginDimension.ValueType]:
+        """By what; empty means one group for each currency."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        job: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        group_by: _abc.Iterable[_cost_pb2.MarginDimension.ValueType] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "group_by", b"group_by", "job", b"job", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryMarginRequest: _TypeAlias = QueryMarginRequest  # noqa: Y015
+
+@_typing.final
+class QueryMarginResponse(_message.Message):
+    """Margins."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[_cost_pb2.MarginGroup]:
+        """Sorted by their values; those of several currencies stay apart."""
+
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[_cost_pb2.MarginGroup]:
+        """Over all groups, one for each currency, whatever the page."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[_cost_pb2.MarginGroup] | None = ...,
+        next_page_token: _builtins.str = ...,
+        totals: _abc.Iterable[_cost_pb2.MarginGroup] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "next_page_token", b"next_page_token", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryMarginResponse: _TypeAlias = QueryMarginResponse  # noqa: Y015
 
 @_typing.final
 class InvoiceParty(_message.Message):

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from atelier.v1 import billing_service_pb2 as atelier_dot_v1_dot_billing__service__pb2
+from atelier.v1 import cost_pb2 as atelier_dot_v1_dot_cost__pb2
 from atelier.v1 import price_pb2 as atelier_dot_v1_dot_price__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -65,6 +66,21 @@ class BillingServiceStub:
                 '/atelier.v1.BillingService/SimulatePrice',
                 request_serializer=atelier_dot_v1_dot_billing__service__pb2.SimulatePriceRequest.SerializeToString,
                 response_deserializer=atelier_dot_v1_dot_billing__service__pb2.SimulatePriceResponse.FromString,
+                _registered_method=True)
+        self.CreateCostVersion = channel.unary_unary(
+                '/atelier.v1.BillingService/CreateCostVersion',
+                request_serializer=atelier_dot_v1_dot_billing__service__pb2.CreateCostVersionRequest.SerializeToString,
+                response_deserializer=atelier_dot_v1_dot_cost__pb2.CostVersion.FromString,
+                _registered_method=True)
+        self.ListCosts = channel.unary_unary(
+                '/atelier.v1.BillingService/ListCosts',
+                request_serializer=atelier_dot_v1_dot_billing__service__pb2.ListCostsRequest.SerializeToString,
+                response_deserializer=atelier_dot_v1_dot_billing__service__pb2.ListCostsResponse.FromString,
+                _registered_method=True)
+        self.QueryMargin = channel.unary_unary(
+                '/atelier.v1.BillingService/QueryMargin',
+                request_serializer=atelier_dot_v1_dot_billing__service__pb2.QueryMarginRequest.SerializeToString,
+                response_deserializer=atelier_dot_v1_dot_billing__service__pb2.QueryMarginResponse.FromString,
                 _registered_method=True)
         self.ListInvoices = channel.unary_unary(
                 '/atelier.v1.BillingService/ListInvoices',
@@ -159,6 +175,27 @@ class BillingServiceServicer:
 
     def SimulatePrice(self, request, context):
         """Operator: what a past period would have cost under another price.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCostVersion(self, request, context):
+        """Operator: makes a new version of its own costs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCosts(self, request, context):
+        """Operator: versions of its own costs, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryMargin(self, request, context):
+        """Operator: what was charged beside what it cost, by tenant, job, day or image.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -268,6 +305,21 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.SimulatePrice,
                     request_deserializer=atelier_dot_v1_dot_billing__service__pb2.SimulatePriceRequest.FromString,
                     response_serializer=atelier_dot_v1_dot_billing__service__pb2.SimulatePriceResponse.SerializeToString,
+            ),
+            'CreateCostVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCostVersion,
+                    request_deserializer=atelier_dot_v1_dot_billing__service__pb2.CreateCostVersionRequest.FromString,
+                    response_serializer=atelier_dot_v1_dot_cost__pb2.CostVersion.SerializeToString,
+            ),
+            'ListCosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCosts,
+                    request_deserializer=atelier_dot_v1_dot_billing__service__pb2.ListCostsRequest.FromString,
+                    response_serializer=atelier_dot_v1_dot_billing__service__pb2.ListCostsResponse.SerializeToString,
+            ),
+            'QueryMargin': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryMargin,
+                    request_deserializer=atelier_dot_v1_dot_billing__service__pb2.QueryMarginRequest.FromString,
+                    response_serializer=atelier_dot_v1_dot_billing__service__pb2.QueryMarginResponse.SerializeToString,
             ),
             'ListInvoices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListInvoices,
@@ -483,6 +535,87 @@ class BillingService:
             '/atelier.v1.BillingService/SimulatePrice',
             atelier_dot_v1_dot_billing__service__pb2.SimulatePriceRequest.SerializeToString,
             atelier_dot_v1_dot_billing__service__pb2.SimulatePriceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCostVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.v1.BillingService/CreateCostVersion',
+            atelier_dot_v1_dot_billing__service__pb2.CreateCostVersionRequest.SerializeToString,
+            atelier_dot_v1_dot_cost__pb2.CostVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.v1.BillingService/ListCosts',
+            atelier_dot_v1_dot_billing__service__pb2.ListCostsRequest.SerializeToString,
+            atelier_dot_v1_dot_billing__service__pb2.ListCostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryMargin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.v1.BillingService/QueryMargin',
+            atelier_dot_v1_dot_billing__service__pb2.QueryMarginRequest.SerializeToString,
+            atelier_dot_v1_dot_billing__service__pb2.QueryMarginResponse.FromString,
             options,
             channel_credentials,
             insecure,

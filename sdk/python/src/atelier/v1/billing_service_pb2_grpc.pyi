@@ -4,6 +4,7 @@ isort:skip_file
 Money: wallet, prices, invoices, budgets."""
 
 from atelier.v1 import billing_service_pb2 as _billing_service_pb2
+from atelier.v1 import cost_pb2 as _cost_pb2
 from atelier.v1 import price_pb2 as _price_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
@@ -46,6 +47,12 @@ class BillingServiceStub:
     """Operator: makes a new version of a price book."""
     SimulatePrice: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.SimulatePriceRequest, _billing_service_pb2.SimulatePriceResponse]
     """Operator: what a past period would have cost under another price."""
+    CreateCostVersion: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.CreateCostVersionRequest, _cost_pb2.CostVersion]
+    """Operator: makes a new version of its own costs."""
+    ListCosts: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.ListCostsRequest, _billing_service_pb2.ListCostsResponse]
+    """Operator: versions of its own costs, newest first."""
+    QueryMargin: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.QueryMarginRequest, _billing_service_pb2.QueryMarginResponse]
+    """Operator: what was charged beside what it cost, by tenant, job, day or image."""
     ListInvoices: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.ListInvoicesRequest, _billing_service_pb2.ListInvoicesResponse]
     """Invoices, newest first, the running period's draft included."""
     GetInvoice: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.GetInvoiceRequest, _billing_service_pb2.Invoice]
@@ -88,6 +95,12 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """Operator: makes a new version of a price book."""
     SimulatePrice: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.SimulatePriceRequest, _billing_service_pb2.SimulatePriceResponse]  # type: ignore[assignment]
     """Operator: what a past period would have cost under another price."""
+    CreateCostVersion: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.CreateCostVersionRequest, _cost_pb2.CostVersion]  # type: ignore[assignment]
+    """Operator: makes a new version of its own costs."""
+    ListCosts: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListCostsRequest, _billing_service_pb2.ListCostsResponse]  # type: ignore[assignment]
+    """Operator: versions of its own costs, newest first."""
+    QueryMargin: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.QueryMarginRequest, _billing_service_pb2.QueryMarginResponse]  # type: ignore[assignment]
+    """Operator: what was charged beside what it cost, by tenant, job, day or image."""
     ListInvoices: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListInvoicesRequest, _billing_service_pb2.ListInvoicesResponse]  # type: ignore[assignment]
     """Invoices, newest first, the running period's draft included."""
     GetInvoice: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GetInvoiceRequest, _billing_service_pb2.Invoice]  # type: ignore[assignment]
@@ -157,6 +170,27 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.SimulatePriceResponse, _abc.Awaitable[_billing_service_pb2.SimulatePriceResponse]]:
         """Operator: what a past period would have cost under another price."""
+
+    def CreateCostVersion(
+        self,
+        request: _billing_service_pb2.CreateCostVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cost_pb2.CostVersion, _abc.Awaitable[_cost_pb2.CostVersion]]:
+        """Operator: makes a new version of its own costs."""
+
+    def ListCosts(
+        self,
+        request: _billing_service_pb2.ListCostsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_service_pb2.ListCostsResponse, _abc.Awaitable[_billing_service_pb2.ListCostsResponse]]:
+        """Operator: versions of its own costs, newest first."""
+
+    def QueryMargin(
+        self,
+        request: _billing_service_pb2.QueryMarginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_service_pb2.QueryMarginResponse, _abc.Awaitable[_billing_service_pb2.QueryMarginResponse]]:
+        """Operator: what was charged beside what it cost, by tenant, job, day or image."""
 
     def ListInvoices(
         self,
