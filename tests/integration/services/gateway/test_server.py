@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import grpc.aio
@@ -20,9 +21,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from atelier.v1 import (
+    api_key_service_pb2,
     job_service_pb2,
     model_service_pb2,
-    usage_service_pb2,
 )
 from services.gateway.__main__ import serving
 from services.gateway.bootstrap import make_first_operator_key
@@ -88,17 +89,15 @@ async def test_models_are_listed_with_their_limits(acme: Studio) -> None:
 
 async def test_a_call_that_is_not_built_yet_says_so(acme: Studio) -> None:
     refused = await refusal(
-        read_all(
-            acme.member.usage.ExportUsage(
-                usage_service_pb2.ExportUsageRequest(
-                    parent="tenants/-", kind=usage_service_pb2.USAGE_EXPORT_KIND_CSV
-                )
+        acme.admin.api_keys.RotateApiKey(
+            api_key_service_pb2.RotateApiKeyRequest(
+                name="tenants/-/apiKeys/any", request_id=str(uuid4())
             )
         )
     )
 
     assert (refused.code, refused.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
-    assert refused.metadata == {"call": "ExportUsage"}
+    assert refused.metadata == {"call": "RotateApiKey"}
 
 
 async def test_calls_above_the_tenants_limit_are_refused_fast(
