@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from metering.energy_factors import EnergyFactors, kilowatt_hours
@@ -22,6 +22,7 @@ _SOURCES: Final = {
 }
 # A kilowatt-hour to the milliwatt-hour: 3.6 J, below what one image takes.
 _KWH_PLACES: Final = 6
+_KWH_LAST_PLACE: Final = Decimal(1).scaleb(-_KWH_PLACES)
 # A 95 % interval of a normal error.
 _DEVIATIONS: Final = Decimal("1.96")
 _GRAMS_PER_KILOGRAM: Final = 1000
@@ -82,18 +83,28 @@ def _span(days: Sequence[InvoiceDay]) -> list[date]:
 
 
 def _energy(part: InvoiceEnergy, greatest_millijoules: int) -> PrintedEnergy:
-    error = kilowatt_hours(part.energy_error_millijoules) * _DEVIATIONS
     return PrintedEnergy(
         model=part.model,
         image_count=f"{part.image_count:,}",
         kilowatt_hours=f"{kilowatt_hours(part.energy_millijoules):,.{_KWH_PLACES}f}",
-        interval=f"± {error:,.{_KWH_PLACES}f}" if error else "",
+        interval=_interval(part),
         joules_per_image=f"{Decimal(part.energy_millijoules) / 1000 / part.image_count:,.1f}",
         carbon="" if part.factors is None else _mass(_grams(part)),
         source=_SOURCES[part.energy_source],
         is_measured=part.energy_source in MEASURED_SOURCES,
         share=part.energy_millijoules / greatest_millijoules if greatest_millijoules else 0.0,
     )
+
+
+def _interval(part: InvoiceEnergy) -> str:
+    """Return the 95 % interval of a reading: rounded up, so that none claims to be exact.
+
+    An estimate has none: how far its model is off nobody measured.
+    """
+    if part.energy_source not in MEASURED_SOURCES or not part.energy_error_millijoules:
+        return ""
+    error = kilowatt_hours(part.energy_error_millijoules) * _DEVIATIONS
+    return f"± {error.quantize(_KWH_LAST_PLACE, ROUND_CEILING):,f}"
 
 
 def _grams(part: InvoiceEnergy) -> Decimal:

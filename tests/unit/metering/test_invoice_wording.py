@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from metering.energy_source import EnergySource
 from metering.invoice_document import InvoiceState
 from metering.invoice_page import Amount
 from metering.invoice_wording import to_page
@@ -152,8 +153,29 @@ def test_carbon_is_energy_times_building_times_grid_and_names_its_factors() -> N
     assert page.factors == (
         "CO₂e = energy × PUE 1.25 × 344 g/kWh (own meter of 2025; grid average of Germany)",
     )
-    # 1.96 × 1.21 kJ.
-    assert [part.interval for part in page.energy] == ["", "± 0.000659"]
+
+
+@pytest.mark.parametrize(
+    ("source", "error_millijoules", "interval"),
+    [
+        # 1.96 × 1.21 kJ = 2,371.6 J.
+        (EnergySource.NVML_COUNTER, 1_210_000, "± 0.000659"),
+        (EnergySource.NVML_COUNTER, 1, "± 0.000001"),
+        (EnergySource.NVML_COUNTER, 0, ""),
+        (EnergySource.ESTIMATED, 1_210_000, ""),
+    ],
+)
+def test_a_reading_has_an_interval_never_of_zero_and_an_estimate_has_none(
+    source: EnergySource, error_millijoules: int, interval: str
+) -> None:
+    sample = sample_invoice()
+    part = replace(
+        sample.energy[0], energy_source=source, energy_error_millijoules=error_millijoules
+    )
+
+    page = to_page(replace(sample, energy=(part,)))
+
+    assert [printed.interval for printed in page.energy] == [interval]
 
 
 def test_without_factors_nothing_is_said_about_carbon() -> None:
