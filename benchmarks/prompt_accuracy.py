@@ -24,6 +24,7 @@ from engine_aids import NoMarks, ignore
 from machine import describe_machine, write_result
 from numpy.typing import NDArray
 
+from services.engine.devices import ArithmeticWish, choose_device
 from services.engine.drawing_model import DiffusionModel
 from services.engine.drawn import Drawn
 from services.engine.engine import Engine
@@ -52,7 +53,7 @@ def main() -> None:
     arguments = parse_arguments()
     subjects = combinations(held_out=True) * arguments.exams
     began_seconds = monotonic()
-    pictures = draw(arguments.model, subjects, threads=arguments.threads)
+    pictures = draw(arguments.model, subjects, backend=arguments.backend, threads=arguments.threads)
     draw_seconds = monotonic() - began_seconds
     if arguments.sheet is not None:
         chosen = pictures[:: len(pictures) // SHEET_PICTURES][:SHEET_PICTURES]
@@ -67,15 +68,25 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default=str(ROOT / "deploy" / "models" / "atelier-mini"))
     parser.add_argument("--exams", type=int, default=1, help="pictures of each combination")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--backend", default="none", help="scaled_mm or weight_storage: in FP8")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--output", type=Path, default=RESULTS / "prompt_accuracy.json")
     return parser.parse_args()
 
 
-def draw(model: str, subjects: Sequence[Subject], *, threads: int) -> NDArray[np.uint8]:
+def draw(
+    model: str, subjects: Sequence[Subject], *, backend: str, threads: int
+) -> NDArray[np.uint8]:
     """[N, height, width, 3], each with a seed of its own."""
     torch.set_num_threads(threads)
-    loaded = load_model(model, device="cpu", dtype="float32", marks=NoMarks())
+    chosen = choose_device("cpu", ArithmeticWish(backend=backend))
+    loaded = load_model(
+        model,
+        device=chosen.device,
+        dtype=chosen.dtype,
+        marks=NoMarks(),
+        arithmetic=chosen.arithmetic,
+    )
     engine = Engine(
         model=DiffusionModel(loaded),
         batch_slots=BATCH_SLOTS,

@@ -3,7 +3,7 @@
 from typing import Final
 
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import linear, pad
 
 from services.engine.mmdit.quantised_rows import E4M3, QuantisedRows, quantise_rows
 
@@ -31,11 +31,20 @@ class ScaledMmLinear:
     def __call__(self, rows: torch.Tensor | QuantisedRows) -> torch.Tensor:
         quantised = quantise_rows(rows) if isinstance(rows, torch.Tensor) else rows
         count = quantised.values.shape[0]
-        if quantised.values.is_cuda and count < ROWS_LEAST_ON_GPU:
-            return self._multiply(with_empty_rows(quantised, ROWS_LEAST_ON_GPU))[:count]
-        return self._multiply(quantised)
+        if not quantised.values.is_cuda:
+            return self._multiply_widened(quantised)
+        if count < ROWS_LEAST_ON_GPU:
+            return self.multiply(with_empty_rows(quantised, ROWS_LEAST_ON_GPU))[:count]
+        return self.multiply(quantised)
 
-    def _multiply(self, rows: QuantisedRows) -> torch.Tensor:
+    def _multiply_widened(self, rows: QuantisedRows) -> torch.Tensor:
+        """The same numbers multiplied in float32; a CPU's own FP8 product is 100 times slower."""
+        weight = self._values.float() * self._scales.T
+        product = linear(rows.dequantised(torch.float32), weight, self._bias.float())
+        return product.to(self._out_dtype)
+
+    def multiply(self, rows: QuantisedRows) -> torch.Tensor:
+        """The FP8 product itself."""
         return torch._scaled_mm(  # noqa: SLF001  # pyright: ignore[reportPrivateImportUsage]
             rows.values,
             self._values.T,

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from services.engine.closeness import signal_to_noise_db
+from services.engine.closeness import relative_error, signal_to_noise_db
 from services.engine.mmdit.backends import Backend
 from services.engine.mmdit.linears.making import Linear, LinearMaker
+from services.engine.mmdit.linears.scaled_mm import ScaledMmLinear, with_empty_rows
 from services.engine.mmdit.quantised_rows import quantise_rows
 
 FP8_ON_CPU = [Backend.SCALED_MM, Backend.WEIGHT_STORAGE]
@@ -63,3 +64,28 @@ def test_an_fp8_layer_keeps_half_of_what_a_sixteen_bit_one_keeps() -> None:
 
     assert plain.resident_bytes == 2 * 320 * 192 + 4 * 320
     assert stored.resident_bytes == 320 * 192 + 4 * 320 + 4 * 320
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_cpus_product_is_the_fp8_product(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(7)
+    layer = ScaledMmLinear(
+        (torch.randn(64, 192, generator=generator) * 0.05).to(dtype),
+        torch.randn(64, generator=generator).to(dtype),
+    )
+    rows = quantise_rows(torch.randn(48, 192, generator=generator))
+
+    given, fp8 = layer(rows), layer.multiply(rows)
+
+    assert given.dtype is dtype
+    assert relative_error(given, fp8) < (1e-6 if dtype is torch.float32 else 0.004)
+
+
+def test_rows_that_fill_up_a_product_change_nothing() -> None:
+    rows = quantise_rows(torch.randn(5, 32, generator=torch.Generator().manual_seed(7)))
+
+    filled = with_empty_rows(rows, 16)
+
+    assert filled.values.shape == (16, 32)
+    assert torch.equal(filled.dequantised(torch.float32)[:5], rows.dequantised(torch.float32))
+    assert torch.all(filled.dequantised(torch.float32)[5:] == 0.0)
