@@ -1,5 +1,7 @@
 """What must always hold of money and jobs: invariants that count their violations."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from psycopg import AsyncConnection
@@ -36,15 +38,59 @@ _INVARIANTS: Final = {
 }
 
 
+# Sums over a tenant's whole history: a change is no smaller question than all of it.
+WHOLE_ONLY: Final = frozenset(
+    {
+        "account_counters_differ",
+        "budget_counters_differ",
+        "period_quantities_differ",
+        "lot_counters_differ",
+    }
+)
+# How long a transaction may take and still be seen: rows carry the time at which theirs began. What
+# takes longer is found when everything is looked at.
+_TRANSACTION_TIME_MAX: Final = timedelta(minutes=5)
+
+
 async def check_invariants(conn: AsyncConnection) -> dict[str, int]:
     """Count the violations of each invariant, over all that the connection's role sees.
 
     Each query is one statement and so looks at one instant; it may run beside any other work.
     """
+    return await _count(conn, _INVARIANTS, {"image_ids": None, "since": None})
+
+
+async def check_changed(conn: AsyncConnection, *, since: datetime) -> dict[str, int]:
+    """Count the violations among images, transfers and invoices that changed since a time.
+
+    Small tables are looked at in whole; what only sums over everything can tell is left out
+    (``WHOLE_ONLY``).
+    """
+    start_time = since - _TRANSACTION_TIME_MAX
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(_QUERIES["touched_images"], {"since": start_time})
+        image_ids: list[str] = await cursor.fetchall()
+    queries = {name: query for name, query in _INVARIANTS.items() if name not in WHOLE_ONLY}
+    return await _count(conn, queries, {"image_ids": image_ids, "since": start_time})
+
+
+async def database_time(conn: AsyncConnection) -> datetime:
+    """Read the clock by which ``check_changed`` looks."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(_QUERIES["get_time"])
+        time: datetime | None = await cursor.fetchone()
+    assert time is not None, "now() gives a row"
+    return time
+
+
+async def _count(
+    conn: AsyncConnection, queries: Mapping[str, bytes], scope: Mapping[str, object]
+) -> dict[str, int]:
     counts: dict[str, int] = {}
     async with conn.cursor(row_factory=scalar_row) as cursor:
-        for name, query in _INVARIANTS.items():
-            await cursor.execute(query)
+        for name, query in queries.items():
+            # Never prepared: a plan for everything is a bad one for what changed.
+            await cursor.execute(query, scope, prepare=False)
             count: int | None = await cursor.fetchone()
             assert count is not None, "count(*) gives a row"
             counts[name] = count

@@ -1,30 +1,54 @@
+-- Each counts violations: over everything, where image_ids and since are NULL, else over those images and what was
+-- written since.
+
+-- name: get_time
+SELECT now();
+
+-- name: touched_images
+-- Whatever ends or moves an image leaves one of these in the same transaction.
+SELECT image_id FROM transfers WHERE create_time >= %(since)s AND image_id IS NOT NULL
+UNION
+SELECT image_id FROM job_events WHERE create_time >= %(since)s AND image_id IS NOT NULL
+UNION
+SELECT image_id FROM usage_records WHERE charge_time >= %(since)s;
+
 -- name: billed_not_succeeded
 SELECT count(*)
 FROM transfers AS capture
 LEFT JOIN images AS image ON image.image_id = capture.image_id
-WHERE capture.kind = 'POST' AND image.state IS DISTINCT FROM 'SUCCEEDED';
+WHERE capture.kind = 'POST' AND image.state IS DISTINCT FROM 'SUCCEEDED'
+    AND (%(image_ids)s::text[] IS NULL OR capture.image_id = ANY (%(image_ids)s));
 
 -- name: succeeded_not_billed
 SELECT count(*)
 FROM images AS image
-WHERE image.state = 'SUCCEEDED'
+WHERE image.state = 'SUCCEEDED' AND (%(image_ids)s::text[] IS NULL OR image.image_id = ANY (%(image_ids)s))
     AND NOT EXISTS (SELECT FROM transfers WHERE transfers.image_id = image.image_id AND kind = 'POST');
 
 -- name: hold_resolved_twice
 SELECT count(*)
-FROM (SELECT FROM transfers WHERE pending_id IS NOT NULL GROUP BY pending_id HAVING count(*) > 1) AS twice;
+FROM (
+    SELECT
+    FROM transfers
+    WHERE pending_id IS NOT NULL
+        AND (%(image_ids)s::text[] IS NULL OR pending_id IN (
+            SELECT transfer_id FROM transfers WHERE kind = 'PENDING' AND image_id = ANY (%(image_ids)s)))
+    GROUP BY pending_id
+    HAVING count(*) > 1
+) AS twice;
 
 -- name: terminal_image_with_open_hold
 SELECT count(*)
 FROM transfers AS hold
 JOIN images AS image ON image.image_id = hold.image_id
 WHERE hold.kind = 'PENDING' AND image.state IN ('SUCCEEDED', 'FAILED', 'BLOCKED', 'CANCELLED')
+    AND (%(image_ids)s::text[] IS NULL OR hold.image_id = ANY (%(image_ids)s))
     AND NOT EXISTS (SELECT FROM transfers AS resolution WHERE resolution.pending_id = hold.transfer_id);
 
 -- name: live_image_without_open_hold
 SELECT count(*)
 FROM images AS image
-WHERE image.state IN ('QUEUED', 'RUNNING', 'QUARANTINED')
+WHERE image.state IN ('QUEUED', 'RUNNING', 'QUARANTINED') AND (%(image_ids)s::text[] IS NULL OR image.image_id = ANY (%(image_ids)s))
     AND NOT EXISTS (
         SELECT
         FROM transfers AS hold
@@ -44,9 +68,11 @@ LEFT JOIN (
         count(*) FILTER (WHERE state = 'BLOCKED') AS blocked_count,
         count(*) FILTER (WHERE state = 'CANCELLED') AS cancelled_count
     FROM images
+    WHERE (%(image_ids)s::text[] IS NULL OR job_id IN (SELECT touched.job_id FROM images AS touched WHERE touched.image_id = ANY (%(image_ids)s)))
     GROUP BY job_id
 ) AS counted ON counted.job_id = job.job_id
-WHERE (job.image_count, job.queued_count, job.running_count, job.quarantined_count, job.succeeded_count,
+WHERE (%(image_ids)s::text[] IS NULL OR job.job_id IN (SELECT touched.job_id FROM images AS touched WHERE touched.image_id = ANY (%(image_ids)s)))
+    AND (job.image_count, job.queued_count, job.running_count, job.quarantined_count, job.succeeded_count,
         job.failed_count, job.blocked_count, job.cancelled_count)
     IS DISTINCT FROM (counted.image_count, counted.queued_count, counted.running_count, counted.quarantined_count,
         counted.succeeded_count, counted.failed_count, counted.blocked_count, counted.cancelled_count);
@@ -101,13 +127,22 @@ WHERE guarded AND debits_pending + debits_posted > credits_posted + credit_limit
 SELECT count(*)
 FROM transfers AS capture
 JOIN transfers AS hold ON hold.transfer_id = capture.pending_id
-WHERE capture.kind = 'POST' AND capture.amount_nanos > hold.amount_nanos;
+WHERE capture.kind = 'POST' AND capture.amount_nanos > hold.amount_nanos
+    AND (%(image_ids)s::text[] IS NULL OR capture.image_id = ANY (%(image_ids)s));
 
 -- name: usage_differs_from_captures
 -- Either side may lack the other; an image that was not charged has a price of 0 and no capture.
 SELECT count(*)
-FROM (SELECT image_id, price_nanos, currency FROM usage_records WHERE outcome = 'SUCCEEDED') AS used
-FULL JOIN (SELECT image_id, amount_nanos, currency FROM transfers WHERE kind = 'POST') AS capture USING (image_id)
+FROM (
+    SELECT image_id, price_nanos, currency
+    FROM usage_records
+    WHERE outcome = 'SUCCEEDED' AND (%(image_ids)s::text[] IS NULL OR image_id = ANY (%(image_ids)s))
+) AS used
+FULL JOIN (
+    SELECT image_id, amount_nanos, currency
+    FROM transfers
+    WHERE kind = 'POST' AND (%(image_ids)s::text[] IS NULL OR image_id = ANY (%(image_ids)s))
+) AS capture USING (image_id)
 WHERE (used.price_nanos, used.currency) IS DISTINCT FROM (capture.amount_nanos, capture.currency);
 
 -- name: usage_lines_differ_from_price
@@ -116,9 +151,10 @@ FROM usage_records AS used
 LEFT JOIN (
     SELECT image_id, sum(billed_cost_nanos) AS billed_cost_nanos
     FROM usage_lines
+    WHERE (%(image_ids)s::text[] IS NULL OR image_id = ANY (%(image_ids)s))
     GROUP BY image_id
 ) AS line USING (image_id)
-WHERE used.price_nanos <> coalesce(line.billed_cost_nanos, 0);
+WHERE used.price_nanos <> coalesce(line.billed_cost_nanos, 0) AND (%(image_ids)s::text[] IS NULL OR used.image_id = ANY (%(image_ids)s));
 
 -- name: budget_counters_differ
 -- A budget's period carries the holds and captures of the jobs that were accepted in it.
@@ -190,7 +226,8 @@ SELECT count(*)
 FROM transfers
 LEFT JOIN unsealed_transfers AS waiting USING (transfer_id)
 LEFT JOIN sealed_transfers AS sealed USING (transfer_id)
-WHERE (waiting.transfer_id IS NULL) = (sealed.transfer_id IS NULL);
+WHERE (waiting.transfer_id IS NULL) = (sealed.transfer_id IS NULL)
+    AND (%(since)s::timestamptz IS NULL OR transfers.create_time >= %(since)s);
 
 -- name: usage_on_no_list
 -- Each image's usage waits for an invoice or is on one; never both, never neither.
@@ -198,12 +235,14 @@ SELECT count(*)
 FROM usage_records AS used
 LEFT JOIN uninvoiced_usage AS waiting USING (tenant_id, image_id)
 LEFT JOIN invoiced_usage AS invoiced USING (tenant_id, image_id)
-WHERE (waiting.image_id IS NULL) = (invoiced.image_id IS NULL);
+WHERE (waiting.image_id IS NULL) = (invoiced.image_id IS NULL)
+    AND (%(image_ids)s::text[] IS NULL OR used.image_id = ANY (%(image_ids)s));
 
 -- name: invoice_lines_differ_from_total
 SELECT count(*)
 FROM invoices
-WHERE total_nanos IS DISTINCT FROM (
+WHERE (%(since)s::timestamptz IS NULL OR finalize_time >= %(since)s)
+    AND total_nanos IS DISTINCT FROM (
     SELECT coalesce(sum((line ->> 'billed_cost_nanos')::bigint), 0)
     FROM jsonb_array_elements(document::jsonb -> 'lines') AS line);
 
@@ -213,7 +252,8 @@ WITH captures AS (
     SELECT invoiced.tenant_id, invoiced.invoice_id, sum(capture.amount_nanos) AS amount_nanos
     FROM invoiced_usage AS invoiced
     JOIN transfers AS capture USING (tenant_id, image_id)
-    WHERE capture.kind = 'POST'
+    JOIN invoices AS invoice USING (tenant_id, invoice_id)
+    WHERE capture.kind = 'POST' AND (%(since)s::timestamptz IS NULL OR invoice.finalize_time >= %(since)s)
     GROUP BY invoiced.tenant_id, invoiced.invoice_id
 ), period_ends AS (
     SELECT noted.tenant_id, noted.invoice_id,
@@ -228,7 +268,8 @@ SELECT count(*)
 FROM invoices AS invoice
 LEFT JOIN captures USING (tenant_id, invoice_id)
 LEFT JOIN period_ends USING (tenant_id, invoice_id)
-WHERE invoice.total_nanos + invoice.credit_applied_nanos
+WHERE (%(since)s::timestamptz IS NULL OR invoice.finalize_time >= %(since)s)
+    AND invoice.total_nanos + invoice.credit_applied_nanos
     <> coalesce(captures.amount_nanos, 0) + coalesce(period_ends.amount_nanos, 0);
 
 -- name: credit_notes_above_total

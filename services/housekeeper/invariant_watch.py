@@ -1,22 +1,43 @@
 """Sums that must always hold are checked again and again; a violation is an error in the log."""
 
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+
 import structlog
 
-from database.pool import Pool
-from metering.invariants import check_invariants
+from database.pool import Connection, Pool
+from metering.invariants import check_changed, check_invariants, database_time
 
 log = structlog.get_logger()
 
 
 class InvariantWatch:
-    """Checks every invariant; each looks at one instant and may run beside any other work."""
+    """Looks at everything first and once in each night (UTC), in between at what changed.
+
+    Each query looks at one instant and may run beside any other work. A look that fails counts as
+    none: the next one covers its time.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._last_look_time: datetime | None = None
+        self._last_whole_date: date | None = None
 
     async def check(self) -> None:
+        """Look once."""
         async with self._pool.connection() as connection:
-            violations = await check_invariants(connection)
+            look_time = await database_time(connection)
+            violations = await self._violations(connection, look_time)
+        self._last_look_time = look_time
         for name, count in violations.items():
             if count:
                 log.error("invariant_violated", invariant=name, count=count)
+
+    async def _violations(self, connection: Connection, look_time: datetime) -> Mapping[str, int]:
+        since, today = self._last_look_time, look_time.astimezone(UTC).date()
+        if since is not None and today == self._last_whole_date:
+            return await check_changed(connection, since=since)
+        violations = await check_invariants(connection)
+        self._last_whole_date = today
+        log.info("all_invariants_checked", invariants=len(violations))
+        return violations

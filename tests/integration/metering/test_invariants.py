@@ -1,12 +1,12 @@
 """Every invariant is silent while all is well, and tells of exactly the harm it watches for."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
 import pytest
 from psycopg import AsyncConnection
 
-from metering.invariants import check_invariants
+from metering.invariants import WHOLE_ONLY, check_changed, check_invariants
 from tests.integration.fixture_types import Become
 from tests.integration.metering.shop import Shop, open_shop
 
@@ -132,6 +132,47 @@ async def test_an_invariant_tells_of_its_violation(shop: Shop, name: str) -> Non
     await shop.without_guards(HARM[name], shop.tenant_id)
 
     assert (await violations(shop)).get(name) == 1
+
+
+async def violations_since(shop: Shop, since: datetime) -> dict[str, int]:
+    await shop.as_role("atelier_gateway")
+    counts = await check_changed(shop.connection, since=since)
+    return {name: count for name, count in counts.items() if count}
+
+
+@pytest.mark.parametrize("name", sorted(HARM.keys() - WHOLE_ONLY))
+async def test_what_changed_tells_of_its_violation(shop: Shop, name: str) -> None:
+    # As late as its invoice.
+    start_time = datetime(2026, 11, 10, tzinfo=UTC)
+    await shop.without_guards("DROP INDEX transfers_resolve_once")
+    await shop.without_guards("ALTER TABLE accounts DROP CONSTRAINT balance_guard")
+    await shop.without_guards("ALTER TABLE budget_periods DROP CONSTRAINT budget_guard")
+    await shop.without_guards(HARM[name], shop.tenant_id)
+
+    assert (await violations_since(shop, start_time)).get(name) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["succeeded_not_billed", "usage_lines_differ_from_price", "transfer_on_no_list"]
+)
+async def test_what_did_not_change_is_left_to_the_night(shop: Shop, name: str) -> None:
+    await shop.without_guards(HARM[name], shop.tenant_id)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+
+    assert await violations_since(shop, tomorrow) == {}
+    assert (await violations(shop)).get(name) == 1
+
+
+async def test_a_change_without_harm_violates_nothing(shop: Shop) -> None:
+    assert await violations_since(shop, datetime(2001, 1, 1, tzinfo=UTC)) == {}
+
+
+async def test_the_housekeeper_may_check_what_changed(shop: Shop) -> None:
+    await shop.become(shop.connection, "atelier_housekeeper")
+
+    counts = await check_changed(shop.connection, since=datetime.now(UTC))
+
+    assert counts.keys() == HARM.keys() - WHOLE_ONLY
 
 
 async def test_the_housekeeper_may_check_all_and_each_has_a_harm_above(shop: Shop) -> None:

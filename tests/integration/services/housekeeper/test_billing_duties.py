@@ -8,6 +8,7 @@ from psycopg.rows import TupleRow
 from structlog.testing import capture_logs
 
 from metering.usage_roll_ups import get_clock
+from services.housekeeper.invariant_watch import InvariantWatch
 from services.housekeeper.invoice_drafts import InvoiceDrafts
 from services.housekeeper.usage_roll_ups import UsageRollUps
 from tests.integration.fixture_types import Become, Pools, Postgres
@@ -75,3 +76,42 @@ async def test_a_month_that_can_be_invoiced_is_told_and_one_that_cannot_too(
     else:
         assert told["event"] == "invoice_waits_to_be_finalized"
         assert told["images"] == 2
+
+
+async def told_by(watch: InvariantWatch) -> set[str]:
+    with capture_logs() as logs:
+        await watch.check()
+    return {line["invariant"] for line in logs if line["event"] == "invariant_violated"}
+
+
+async def test_all_is_looked_at_first_and_what_changed_from_then_on(
+    postgres: Postgres, become: Become, pools: Pools, fresh_tenant_id: str
+) -> None:
+    async with (
+        await AsyncConnection[TupleRow].connect(postgres.admin_url) as connection,
+        pools("atelier_housekeeper") as pool,
+    ):
+        shop = await sold_shop(connection, become, fresh_tenant_id)
+        watch = InvariantWatch(pool)
+        await watch.check()
+        dear = "UPDATE usage_records SET price_nanos = price_nanos + %s WHERE tenant_id = %s"
+        rich = (
+            "UPDATE accounts SET credits_posted = credits_posted + %s "
+            "WHERE tenant_id = %s AND kind = 'REVENUE'"
+        )
+        for harm in (dear, rich):
+            await shop.without_guards(harm, 1, fresh_tenant_id)
+        await connection.commit()
+
+        told_of_changes = await told_by(watch)
+        told_of_all = await told_by(InvariantWatch(pool))
+
+        # What was harmed is mended, for the other tests of this database.
+        for harm in (dear, rich):
+            await shop.without_guards(harm, -1, fresh_tenant_id)
+        await connection.commit()
+    of_changes = {"usage_differs_from_captures", "usage_lines_differ_from_price"}
+    assert told_of_changes >= of_changes
+    assert told_of_all >= of_changes | {"account_counters_differ"}
+    # Its sum is one over everything: the night's.
+    assert "account_counters_differ" not in told_of_changes
