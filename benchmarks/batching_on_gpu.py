@@ -23,7 +23,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from benchmarks.engine_on_gpu import GivenEmbeddings, NoMarks, Shape, real_bench
+from benchmarks.engine_aids import NoMarks
+from benchmarks.parts.card_bench import GivenEmbeddings, Shape, real_bench
 from services.engine.devices import ArithmeticWish, choose_arithmetic, compute_capability
 from services.engine.drawn import Drawn, Progress
 from services.engine.engine import Engine

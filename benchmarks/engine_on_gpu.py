@@ -13,10 +13,9 @@ for attention.
 # pyright: standard
 
 import argparse
-import gc
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,40 +23,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import (
-    StableDiffusion3Pipeline,
-)
 
-from metering.energy_counter import EnergyCounter
+from benchmarks.engine_aids import NoMarks
+from benchmarks.parts.card_bench import NAMES, Bench, GivenEmbeddings, Shape, real_bench, rehearsal
+from benchmarks.parts.card_versions import versions
+from benchmarks.parts.measuring import forget, measure, memory, roofline_seconds
+from benchmarks.parts.plain_diffusers import (
+    compile_blocks,
+    draw_by_pipeline,
+    make_pipeline,
+    pipeline_prompts,
+)
 from services.engine.denoising import next_latents
 from services.engine.devices import ArithmeticWish, choose_arithmetic, compute_capability
-from services.engine.drawing_model import DiffusionModel
 from services.engine.drawn import Drawn
 from services.engine.engine import Engine
-from services.engine.image_spec import AttemptKey, ImageSpec
-from services.engine.known_models import KNOWN_MODELS
+from services.engine.image_spec import AttemptKey
 from services.engine.loading import LoadedModel
-from services.engine.marks import Mark, MarkKind
 from services.engine.mmdit.arithmetic import Arithmetic
-from services.engine.random_weights import (
-    random_model,
-    random_transformer,
-    random_vae,
-    scheduler,
-)
-from services.engine.text_encoding import CLIP_TOKENS, TextEmbedding
-from services.engine.work_units import attention_work, linear_work
+from services.engine.random_weights import random_model
 
-NAMES: Final = {
-    "large": "stabilityai/stable-diffusion-3.5-large",
-    "medium": "stabilityai/stable-diffusion-3.5-medium",
-}
-GIB: Final = 2**30
-# Long enough that the counter's 100 ms refresh is a few percent at most.
-MEASURED_SECONDS: Final = 2.0
-# NVIDIA's data sheet for Hopper SXM, dense, FLOP/s.
-FP8_PEAK: Final = 1979e12
-BF16_PEAK: Final = 989e12
 OURS: Final[Mapping[str, ArithmeticWish]] = {
     "none": ArithmeticWish(backend="none"),
     "scaled_mm": ArithmeticWish(backend="scaled_mm"),
@@ -66,22 +51,6 @@ OURS: Final[Mapping[str, ArithmeticWish]] = {
     "transformer_engine block": ArithmeticWish(backend="transformer_engine", fp8_recipe="block"),
     "weight_storage": ArithmeticWish(backend="weight_storage"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """Pictures drawn together."""
-
-    size: int
-    batch: int
-
-
-SHAPES: Final = (
-    Shape(size=1024, batch=1),
-    Shape(size=1024, batch=4),
-    Shape(size=512, batch=1),
-    Shape(size=512, batch=8),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,130 +70,6 @@ class Row:
     bare_seconds_per_image: float | None
     """Of the forwards and the decoding alone, without the engine around them."""
     images_measured: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """What all candidates have in common."""
-
-    name: str
-    configurations: Mapping[str, Mapping[str, Any]]
-    device: torch.device
-    dtype: torch.dtype
-    steps: int
-    shapes: tuple[Shape, ...]
-    measured_seconds: float
-    counter: EnergyCounter | None
-
-    def spec(self, shape: Shape, seed: int, *, steps: int | None = None) -> ImageSpec:
-        return ImageSpec(
-            prompt="p",
-            negative_prompt="n",
-            width=shape.size,
-            height=shape.size,
-            num_inference_steps=steps or self.steps,
-            guidance_scale=7.0,
-            seed=seed,
-            max_sequence_length=256,
-        )
-
-    def embedding(self, configuration: Mapping[str, Any], seed: int) -> TextEmbedding:
-        generator = torch.Generator(self.device).manual_seed(seed)
-        numbers: dict[str, Any] = {"generator": generator, "device": self.device}
-        tokens, pooled = (
-            configuration["joint_attention_dim"],
-            configuration["pooled_projection_dim"],
-        )
-        return TextEmbedding(
-            tokens=torch.randn(CLIP_TOKENS + 256, tokens, **numbers).to(self.dtype),
-            pooled=torch.randn(pooled, **numbers).to(self.dtype),
-        )
-
-    def finish(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-
-class GivenEmbeddings(DiffusionModel):
-    """The engine's door to a model whose prompts are not encoded but given."""
-
-    def __init__(self, loaded: LoadedModel, given: Mapping[str, TextEmbedding]) -> None:
-        super().__init__(loaded)
-        self._given = given
-
-    def is_remembered(self, prompt: str, max_sequence_length: int) -> bool:
-        return True
-
-    def encode(self, prompt: str, max_sequence_length: int) -> TextEmbedding:
-        return self._given[prompt]
-
-
-class NoMarks:
-    """Nobody meters a benchmark; the marks' synchronisations stay."""
-
-    def begin(self, kind: MarkKind, start_nanos: int) -> None:
-        pass
-
-    def end(self, mark: Mark) -> None:
-        pass
-
-
-# ------------------------------------------------------------------------------- measuring
-
-
-def read_at_refresh(counter: EnergyCounter) -> tuple[float, int]:
-    """Seconds and millijoules at the moment the counter has just moved."""
-    before = counter.read(time.monotonic_ns())
-    while (now := counter.read(time.monotonic_ns())) == before:
-        pass
-    return time.perf_counter(), now
-
-
-def measure(
-    bench: Bench, draw: Callable[[], None], *, images: int
-) -> tuple[float, float | None, int]:
-    """Seconds and joules per image, and how many were drawn for it.
-
-    The joules are those between two refreshes that enclose the drawing, scaled to its seconds.
-    """
-    begin = read_at_refresh(bench.counter) if bench.counter else None
-    began, drawn = time.perf_counter(), 0
-    while drawn == 0 or time.perf_counter() - began < bench.measured_seconds:
-        draw()
-        bench.finish()
-        drawn += images
-    seconds = time.perf_counter() - began
-    if begin is None or bench.counter is None:
-        return seconds / drawn, None, drawn
-    # Back to back, so that hardly any idling lies between the drawing and the counter's edge.
-    end = read_at_refresh(bench.counter)
-    watts = (end[1] - begin[1]) / 1000.0 / (end[0] - begin[0])
-    return seconds / drawn, watts * seconds / drawn, drawn
-
-
-def memory(bench: Bench) -> tuple[float, float]:
-    """GiB held at the moment, and the most since the last reset."""
-    if bench.device.type != "cuda":
-        return 0.0, 0.0
-    return torch.cuda.memory_allocated() / GIB, torch.cuda.max_memory_allocated() / GIB
-
-
-def forget(bench: Bench) -> None:
-    """Start a candidate with empty hands."""
-    gc.collect()
-    if bench.device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
-def roofline_seconds(model: LoadedModel, spec: ImageSpec, *, fp8: bool) -> float:
-    """The least one image's steps could take by the data sheet."""
-    peak = FP8_PEAK if fp8 else BF16_PEAK
-    step = linear_work(model, spec) / peak + attention_work(model, spec) / BF16_PEAK
-    return spec.num_inference_steps * step * 1e9
-
-
-# ------------------------------------------------------------------------------- diffusers
 
 
 def diffusers_rows(bench: Bench, roofline: Mapping[Shape, float]) -> Iterator[Row]:
@@ -258,66 +103,6 @@ def diffusers_rows(bench: Bench, roofline: Mapping[Shape, float]) -> Iterator[Ro
                 bare_seconds_per_image=None,
                 images_measured=drawn,
             )
-
-
-def make_pipeline(bench: Bench) -> Any:  # noqa: ANN401
-    """Diffusers' own, without text encoders."""
-    parts = bench.configurations
-    transformer, vae = dict(parts["transformer"]), dict(parts["vae"])
-    pipeline_class: Any = StableDiffusion3Pipeline
-    pipeline = pipeline_class(
-        transformer=random_transformer(transformer, device=bench.device, dtype=bench.dtype),
-        vae=random_vae(vae, device=bench.device, dtype=bench.dtype),
-        scheduler=scheduler(),
-        **dict.fromkeys(
-            (
-                *("text_encoder", "text_encoder_2", "text_encoder_3"),
-                *("tokenizer", "tokenizer_2", "tokenizer_3"),
-            )
-        ),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def compile_blocks(pipeline: Any) -> None:  # noqa: ANN401
-    """Anew for every shape, each with its own best kernels; otherwise they become dynamic."""
-    torch.compiler.reset()
-    for block in pipeline.transformer.transformer_blocks:
-        block.compile()
-
-
-def pipeline_prompts(bench: Bench, shape: Shape) -> dict[str, Any]:
-    """The embeddings it takes instead of prompts."""
-    positive = bench.embedding(bench.configurations["transformer"], 1)
-    negative = bench.embedding(bench.configurations["transformer"], 2)
-    return {
-        "prompt_embeds": positive.tokens.expand(shape.batch, -1, -1),
-        "pooled_prompt_embeds": positive.pooled.expand(shape.batch, -1),
-        "negative_prompt_embeds": negative.tokens.expand(shape.batch, -1, -1),
-        "negative_pooled_prompt_embeds": negative.pooled.expand(shape.batch, -1),
-    }
-
-
-def draw_by_pipeline(
-    pipeline: Any,  # noqa: ANN401
-    prompts: dict[str, Any],
-    shape: Shape,
-    *,
-    steps: int,
-) -> None:
-    """A batch of pictures, as arrays."""
-    pipeline(
-        **prompts,
-        height=shape.size,
-        width=shape.size,
-        num_inference_steps=steps,
-        guidance_scale=7.0,
-        output_type="np",
-    )
-
-
-# ------------------------------------------------------------------------------- ours
 
 
 def our_rows(bench: Bench, backend: str, arithmetic: Arithmetic) -> Iterator[Row]:
@@ -421,9 +206,6 @@ def bare_seconds(bench: Bench, model: LoadedModel, door: GivenEmbeddings, shape:
     return (time.perf_counter() - began) / shape.batch
 
 
-# ------------------------------------------------------------------------------- the run
-
-
 def run(bench: Bench, chosen: Mapping[str, Arithmetic], *, with_diffusers: bool) -> list[Row]:
     """Every candidate in every shape, printed as it comes."""
     rows: list[Row] = []
@@ -464,61 +246,6 @@ def choose(names: list[str], device: torch.device) -> dict[str, Arithmetic]:
     """What each name means on this device."""
     capability = compute_capability(device)
     return {name: choose_arithmetic(OURS[name], capability=capability) for name in names}
-
-
-def versions() -> dict[str, str]:
-    """Of what decides the figures."""
-    import diffusers  # noqa: PLC0415
-    import transformers  # noqa: PLC0415
-
-    found = {
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-        "transformers": transformers.__version__,
-        "cuda": str(torch.version.cuda),
-    }
-    for package in ("transformer_engine", "flash-attn-4", "triton"):
-        try:
-            from importlib.metadata import version  # noqa: PLC0415
-
-            found[package] = version(package)
-        except ModuleNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def real_bench(name: str) -> Bench:
-    """On the first GPU."""
-    from metering.nvml import open_counters  # noqa: PLC0415
-
-    return Bench(
-        name=name,
-        configurations=KNOWN_MODELS[NAMES[name]],
-        device=torch.device("cuda"),
-        dtype=torch.bfloat16,
-        steps=28,
-        shapes=SHAPES,
-        measured_seconds=MEASURED_SECONDS,
-        counter=open_counters()[0],
-    )
-
-
-def rehearsal() -> Bench:
-    """The whole way on the CPU with a model of toy size under Large's name."""
-    large = KNOWN_MODELS[NAMES["large"]]
-    transformer = {**large["transformer"], "num_layers": 2, "num_attention_heads": 2}
-    transformer |= {"caption_projection_dim": 128, "joint_attention_dim": 64}
-    vae = {**large["vae"], "block_out_channels": [32, 32, 64, 64]}
-    return Bench(
-        name="large",
-        configurations={"transformer": transformer, "vae": vae},
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        steps=2,
-        shapes=(Shape(size=64, batch=1), Shape(size=64, batch=2)),
-        measured_seconds=0.0,
-        counter=None,
-    )
 
 
 def main() -> None:

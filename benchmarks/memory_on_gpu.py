@@ -22,7 +22,8 @@ from typing import Final
 
 import torch
 
-from benchmarks.engine_on_gpu import NAMES, GivenEmbeddings, NoMarks, Shape, real_bench
+from benchmarks.engine_aids import NoMarks
+from benchmarks.parts.card_bench import NAMES, GivenEmbeddings, Shape, real_bench
 from services.engine.batch_limits import BatchLimits
 from services.engine.devices import ArithmeticWish, choose_arithmetic, compute_capability
 from services.engine.drawn import Drawn
