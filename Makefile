@@ -77,6 +77,10 @@ test-long: $(STAMP) ## What takes minutes: 100,000 facts, ten seeds, long state 
 mutants: $(STAMP) ## Break every guard of the tables and many lines in turn; the tests must notice
 	$(BIN)/python -m tests.mutants
 
+.PHONY: test-gpu
+test-gpu: $(STAMP) ## The tests that need an NVIDIA GPU and a CUDA build of PyTorch
+	$(BIN)/python -m pytest -m gpu tests/gpu
+
 .PHONY: test-unit
 test-unit: $(STAMP) ## The tests that need no servers (seconds)
 	$(BIN)/python -m pytest -m "not long" tests/unit tests/architecture
