@@ -1,7 +1,7 @@
 """Reports of usage: every record, or sums by day, model, size, key, project, label and more."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from database.queries import load_queries
 from database.rows import typed_row
 from metering.energy_source import EnergySource
+from metering.usage_overhead import OverheadKey, sum_overhead
 from metering.usage_records import UsageOutcome, UsageRecord
 from metering.usage_roll_ups import get_clock
 from metering.usage_windows import usage_window
@@ -31,6 +32,11 @@ class UsageDimension(StrEnum):
     OUTCOME = "OUTCOME"
     # The value of one label; empty for images without it.
     LABEL = "LABEL"
+
+
+_OVERHEAD_DIMENSIONS: Final = frozenset(
+    {UsageDimension.DAY, UsageDimension.MODEL, UsageDimension.JOB}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,8 @@ class UsageSum:
     energy_error_millijoules: int
     energy_source: EnergySource
     billed_cost_nanos: int
+    # Of attempts that came to nothing; 0 also where the grouping does not allow to tell it.
+    overhead_millijoules: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,29 +125,31 @@ async def query_usage(
         by_day=UsageDimension.DAY in group_by,
     )
     await conn.execute(_QUERIES["give_memory"])
+    parameters = (
+        _conditions(tenant_id, chosen)
+        | asdict(window)
+        | {
+            "time_zone": time_zone,
+            "label_key": label_key,
+            "by_label": UsageDimension.LABEL in group_by,
+            # From the best to the weakest, as declared.
+            "energy_sources": list(EnergySource),
+            "by_day": UsageDimension.DAY in group_by,
+            "by_model": UsageDimension.MODEL in group_by,
+            "by_size": UsageDimension.SIZE in group_by,
+            "by_key": UsageDimension.KEY in group_by,
+            "by_project": UsageDimension.PROJECT in group_by,
+            "by_job": UsageDimension.JOB in group_by,
+            "by_outcome": UsageDimension.OUTCOME in group_by,
+            "limit": limit,
+            "offset": offset,
+        }
+    )
     async with conn.cursor(row_factory=typed_row(_Row)) as cursor:
-        await cursor.execute(
-            _QUERIES["query_usage"],
-            _conditions(tenant_id, chosen)
-            | asdict(window)
-            | {
-                "time_zone": time_zone,
-                "label_key": label_key,
-                "by_label": UsageDimension.LABEL in group_by,
-                # From the best to the weakest, as declared.
-                "energy_sources": list(EnergySource),
-                "by_day": UsageDimension.DAY in group_by,
-                "by_model": UsageDimension.MODEL in group_by,
-                "by_size": UsageDimension.SIZE in group_by,
-                "by_key": UsageDimension.KEY in group_by,
-                "by_project": UsageDimension.PROJECT in group_by,
-                "by_job": UsageDimension.JOB in group_by,
-                "by_outcome": UsageDimension.OUTCOME in group_by,
-                "limit": limit,
-                "offset": offset,
-            },
-        )
+        await cursor.execute(_QUERIES["query_usage"], parameters)
         rows = await cursor.fetchall()
+    if _allows_overhead(group_by, chosen):
+        rows = _with_overhead(rows, await sum_overhead(conn, parameters))
     return UsageReport(
         groups=[row for row in rows if not row.is_total],
         total=next((row for row in rows if row.is_total), None),
@@ -166,6 +176,22 @@ async def list_usage(
             | {"before_time": before_time, "before_image_id": before_image_id, "limit": limit},
         )
         return await cursor.fetchall()
+
+
+def _allows_overhead(group_by: Collection[UsageDimension], chosen: UsageFilter) -> bool:
+    # An attempt that came to nothing has no outcome of an image; and other groups would split it.
+    return not chosen.outcomes and set(group_by) <= _OVERHEAD_DIMENSIONS
+
+
+def _with_overhead(rows: list[_Row], overhead: Mapping[OverheadKey, int]) -> list[_Row]:
+    told = [
+        overhead.get(OverheadKey(day=row.day, model=row.model, job_id=row.job_id), 0)
+        for row in rows
+    ]
+    return [
+        replace(row, overhead_millijoules=sum(overhead.values()) if row.is_total else millijoules)
+        for row, millijoules in zip(rows, told, strict=True)
+    ]
 
 
 def _conditions(tenant_id: TenantId, chosen: UsageFilter) -> dict[str, object]:

@@ -232,6 +232,7 @@ def _group_message(
         energy_millijoules=row.energy_millijoules,
         energy_error_millijoules=row.energy_error_millijoules,
         energy_source=energy_source_number(row.energy_source),
+        overhead_millijoules=row.overhead_millijoules,
         price=to_money(row.billed_cost_nanos, row.currency),
     )
 
