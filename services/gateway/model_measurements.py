@@ -19,7 +19,7 @@ _IMAGES_MAX: Final = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredKind:
-    """Medians of images of one kind on one sort of device, with one source of energy figures.
+    """Medians of images of one kind, drawn by one sort of device with one precision and backend.
 
     ``seconds`` pass from leaving the engine's queue until the picture is safe.
     """
@@ -29,6 +29,7 @@ class MeasuredKind:
     height: int
     num_inference_steps: int
     device: str
+    precision: str
     energy_source: EnergySource
     image_count: int
     seconds: float

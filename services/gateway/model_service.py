@@ -110,6 +110,7 @@ def _measurement_message(measured: MeasuredKind) -> model_service_pb2.Measuremen
         size=model_service_pb2.ImageSize(width=measured.width, height=measured.height),
         num_inference_steps=measured.num_inference_steps,
         device=measured.device,
+        precision=measured.precision,
         image_count=measured.image_count,
         seconds_per_image=measured.seconds,
         energy_millijoules_per_image=measured.energy_millijoules,

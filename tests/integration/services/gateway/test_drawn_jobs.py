@@ -315,6 +315,7 @@ async def test_a_model_tells_what_was_measured_on_the_tenants_own_images(
     assert measured.energy_source == energy_pb2.ENERGY_SOURCE_ESTIMATED
     # No meter has told this device's name here.
     assert measured.device == "cpu-0"
+    assert measured.precision == "fp32 cpu"
     assert model.backend == "torch on cpu"
     assert list(other.measurements) == list(stranger.measurements) == []
 

@@ -157,6 +157,7 @@ class Measurement(_message.Message):
     ENERGY_MILLIJOULES_PER_IMAGE_FIELD_NUMBER: _builtins.int
     ENERGY_SOURCE_FIELD_NUMBER: _builtins.int
     MEASURE_TIME_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
     num_inference_steps: _builtins.int
     """The kind."""
     device: _builtins.str
@@ -169,6 +170,8 @@ class Measurement(_message.Message):
     """Median energy."""
     energy_source: _energy_pb2.EnergySource.ValueType
     """Where the energy figures came from."""
+    precision: _builtins.str
+    """Precision and backend as the images' receipts name them, such as "fp8 scaled_mm NVIDIA H200"."""
     @_builtins.property
     def size(self) -> Global___ImageSize:
         """The kind."""
@@ -188,10 +191,11 @@ class Measurement(_message.Message):
         energy_millijoules_per_image: _builtins.int = ...,
         energy_source: _energy_pb2.EnergySource.ValueType = ...,
         measure_time: _timestamp_pb2.Timestamp | None = ...,
+        precision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["measure_time", b"measure_time", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "energy_millijoules_per_image", b"energy_millijoules_per_image", "energy_source", b"energy_source", "image_count", b"image_count", "measure_time", b"measure_time", "num_inference_steps", b"num_inference_steps", "seconds_per_image", b"seconds_per_image", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "energy_millijoules_per_image", b"energy_millijoules_per_image", "energy_source", b"energy_source", "image_count", b"image_count", "measure_time", b"measure_time", "num_inference_steps", b"num_inference_steps", "precision", b"precision", "seconds_per_image", b"seconds_per_image", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
