@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import torch
@@ -9,6 +10,20 @@ import torch
 from services.engine.mmdit.attention import AttentionKernel, attend
 from services.engine.mmdit.linears.making import Linear, LinearMaker
 from services.engine.mmdit.rows import HeadNorms, LinearInput, Rows, Shift
+
+
+class Piece(IntEnum):
+    """Where the pieces of a layer's modulation stand, in diffusers' order."""
+
+    ATTENTION_SHIFT = 0
+    ATTENTION_SCALE = 1
+    ATTENTION_GATE = 2
+    FEED_FORWARD_SHIFT = 3
+    FEED_FORWARD_SCALE = 4
+    FEED_FORWARD_GATE = 5
+    SECOND_SHIFT = 6
+    SECOND_SCALE = 7
+    SECOND_GATE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +58,8 @@ class Stream:
 class LayerModulation:
     """What the time step and the prompt do to one layer; each [images, pieces, width].
 
-    Pieces of the picture: shift, scale, gate of attention; shift, scale, gate of the feed-forward;
-    with a second attention its shift, scale, gate too. The last layer's text has shift and scale.
+    The last three pieces are there with a second attention alone; the last layer's text has only the
+    first two.
     """
 
     picture: torch.Tensor
@@ -52,11 +67,11 @@ class LayerModulation:
 
     @property
     def picture_entry(self) -> Shift:
-        return Shift(self.picture[:, 0], self.picture[:, 1])
+        return Shift(self.picture[:, Piece.ATTENTION_SHIFT], self.picture[:, Piece.ATTENTION_SCALE])
 
     @property
     def text_entry(self) -> Shift:
-        return Shift(self.text[:, 0], self.text[:, 1])
+        return Shift(self.text[:, Piece.ATTENTION_SHIFT], self.text[:, Piece.ATTENTION_SCALE])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,7 +116,7 @@ class Block:
                 hidden=text.hidden,
                 attention=project_out(self.text.projections, rows),
                 pieces=modulation.text,
-                attention_gate=2,
+                attention_gate=Piece.ATTENTION_GATE,
                 next_entry=next_text_entry,
                 operations=operations,
                 exit_operations=operations,
@@ -130,14 +145,16 @@ class Block:
         second = self._attend_again(picture, modulation, operations)
         hidden = picture.hidden
         if second is not None:
-            hidden = operations.gated_sum(hidden, attention, modulation.picture[:, 2])
+            hidden = operations.gated_sum(
+                hidden, attention, modulation.picture[:, Piece.ATTENTION_GATE]
+            )
             attention = second
         return _leave(
             self.picture,
             hidden=hidden,
             attention=attention,
             pieces=modulation.picture,
-            attention_gate=2 if second is None else 8,
+            attention_gate=Piece.ATTENTION_GATE if second is None else Piece.SECOND_GATE,
             next_entry=next_entry,
             operations=operations,
             exit_operations=exit_operations,
@@ -168,7 +185,9 @@ class Block:
         if self.second_attention is None or self.second_attention.out is None:
             return None
         images, count, width = picture.hidden.shape
-        entry = Shift(modulation.picture[:, 6], modulation.picture[:, 7])
+        entry = Shift(
+            modulation.picture[:, Piece.SECOND_SHIFT], modulation.picture[:, Piece.SECOND_SCALE]
+        )
         qkv = self.second_attention.qkv(operations.normed(picture.hidden, entry))
         own = picture.hidden.new_empty((images, count, 3, self.heads, width // self.heads))
         operations.place_heads(qkv, self.second_attention.norms, own, first_token=0)
@@ -188,17 +207,19 @@ def _leave(
     hidden: torch.Tensor,
     attention: torch.Tensor,
     pieces: torch.Tensor,
-    attention_gate: int,
+    attention_gate: Piece,
     next_entry: Shift,
     operations: Rows,
     exit_operations: Rows,
 ) -> Tokens:
     """Add attention, go through the feed-forward part, norm for what comes next."""
     assert stream.feed_forward is not None
-    middle = Shift(pieces[:, 3], pieces[:, 4])
+    middle = Shift(pieces[:, Piece.FEED_FORWARD_SHIFT], pieces[:, Piece.FEED_FORWARD_SCALE])
     hidden, rows = operations.gated_sum_normed(hidden, attention, pieces[:, attention_gate], middle)
     fed = stream.feed_forward(rows, operations)
-    hidden, rows = exit_operations.gated_sum_normed(hidden, fed, pieces[:, 5], next_entry)
+    hidden, rows = exit_operations.gated_sum_normed(
+        hidden, fed, pieces[:, Piece.FEED_FORWARD_GATE], next_entry
+    )
     return Tokens(hidden=hidden, rows=rows)
 
 
