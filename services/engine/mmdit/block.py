@@ -58,8 +58,8 @@ class Stream:
 class LayerModulation:
     """What the time step and the prompt do to one layer; each [images, pieces, width].
 
-    The last three pieces are there with a second attention alone; the last layer's text has only the
-    first two.
+    The last three pieces are there with a second attention alone; the last layer's text has only
+    the first two.
     """
 
     picture: torch.Tensor
