@@ -66,23 +66,6 @@ class Transfer:
     create_time: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Balance:
-    """A wallet in nanos of its currency, net of tax."""
-
-    tenant_id: TenantId
-    currency: str
-    credited_nanos: int
-    held_nanos: int
-    spent_nanos: int
-    credit_limit_nanos: int
-
-    @property
-    def available_nanos(self) -> int:
-        """What a new hold may still take."""
-        return self.credited_nanos + self.credit_limit_nanos - self.held_nanos - self.spent_nanos
-
-
 async def open_accounts(conn: AsyncConnection, *, tenant_id: TenantId, currency: str) -> None:
     """Open a tenant's accounts in a currency; opening them again changes nothing."""
     await conn.execute(_QUERIES["open_accounts"], {"tenant_id": tenant_id, "currency": currency})
@@ -296,83 +279,6 @@ async def release(conn: AsyncConnection, holds: Sequence[Hold]) -> None:
         _QUERIES["insert_releases"], {"pending_ids": [hold.transfer_id for hold in holds]}
     )
     await _free(conn, holds[0], hold_nanos=sum(hold.amount_nanos for hold in holds))
-
-
-async def credit_limits(
-    conn: AsyncConnection, tenant_ids: Sequence[TenantId]
-) -> dict[TenantId, int]:
-    """How far below zero wallets may go, in nanos; tenants that may not are left out."""
-    cursor = await conn.execute(_QUERIES["credit_limits"], {"tenant_ids": list(tenant_ids)})
-    return {TenantId(tenant_id): limit for tenant_id, limit in await cursor.fetchall()}
-
-
-async def get_balance(
-    conn: AsyncConnection, *, tenant_id: TenantId, currency: str
-) -> Balance | None:
-    """Read a wallet; None when the tenant has none in that currency."""
-    async with conn.cursor(row_factory=typed_row(Balance)) as cursor:
-        await cursor.execute(
-            _QUERIES["get_balance"], {"tenant_id": tenant_id, "currency": currency}
-        )
-        return await cursor.fetchone()
-
-
-async def get_transfer(
-    conn: AsyncConnection, *, tenant_id: TenantId, transfer_id: int
-) -> Transfer | None:
-    """Find one of a tenant's transfers."""
-    async with conn.cursor(row_factory=typed_row(Transfer)) as cursor:
-        await cursor.execute(
-            _QUERIES["get_transfer"], {"tenant_id": tenant_id, "transfer_id": transfer_id}
-        )
-        return await cursor.fetchone()
-
-
-async def list_transfers(
-    conn: AsyncConnection,
-    *,
-    tenant_id: TenantId,
-    limit: int,
-    before: int | None = None,
-    start_time: datetime | None = None,
-    end_time: datetime | None = None,
-) -> list[Transfer]:
-    """List a tenant's transfers, newest first, before one; booked from a time up to another."""
-    async with conn.cursor(row_factory=typed_row(Transfer)) as cursor:
-        await cursor.execute(
-            _QUERIES["list_transfers"],
-            {
-                "tenant_id": tenant_id,
-                "before": before,
-                "start_time": start_time,
-                "end_time": end_time,
-                "limit": limit,
-            },
-        )
-        return await cursor.fetchall()
-
-
-async def sum_captures(
-    conn: AsyncConnection,
-    *,
-    tenant_id: TenantId,
-    currency: str,
-    start_time: datetime,
-    end_time: datetime,
-) -> int:
-    """Sum what was charged in a period, in nanos; what an invoice must equal before tax."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(
-            _QUERIES["sum_captures"],
-            {
-                "tenant_id": tenant_id,
-                "currency": currency,
-                "start_time": start_time,
-                "end_time": end_time,
-            },
-        )
-        captured_nanos: int | None = await cursor.fetchone()
-    return captured_nanos or 0
 
 
 async def _lock_accounts(conn: AsyncConnection, *, tenant_id: TenantId, currency: str) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from database.pool import Connection
-from metering import ledger
+from metering import ledger_reading
 from metering.budgets import BUDGETS_MAX, list_budgets
 from metering.errors import AmountOverflowError, BudgetExceededError, ModelNotPricedError
 from metering.period_counters import read_counts
@@ -130,7 +130,9 @@ async def check_balance(conn: Connection, tenant: Tenant, needed_nanos: int) -> 
     Raises:
         CallRefusedError: INSUFFICIENT_BALANCE.
     """
-    balance = await ledger.get_balance(conn, tenant_id=tenant.tenant_id, currency=tenant.currency)
+    balance = await ledger_reading.get_balance(
+        conn, tenant_id=tenant.tenant_id, currency=tenant.currency
+    )
     available_nanos = balance.available_nanos if balance else 0
     if needed_nanos > available_nanos:
         raise errors.insufficient_balance(

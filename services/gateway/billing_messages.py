@@ -14,7 +14,8 @@ from metering.invoice_document import (
     InvoiceState,
     Party,
 )
-from metering.ledger import Balance, Transfer
+from metering.ledger import Transfer
+from metering.ledger_reading import Balance
 from metering.money import exact_text
 from services.gateway import resource_names
 from services.gateway.conversions import enum_number, to_money, to_timestamp

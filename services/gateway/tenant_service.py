@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from atelier.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 from database.pool import Connection, Pool, tenant_transaction, transaction
-from metering import ledger
+from metering import ledger, ledger_reading
 from metering.errors import InsufficientBalanceError
 from services.gateway import operator_requests, resource_names
 from services.gateway.callers import current_caller
@@ -102,7 +102,9 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
         after = pages.position[0] if pages.position else ""
         async with transaction(self._operator_pool) as conn:
             tenants = await list_tenants(conn, limit=pages.limit, after=after)
-            limits = await ledger.credit_limits(conn, [tenant.tenant_id for tenant in tenants])
+            limits = await ledger_reading.credit_limits(
+                conn, [tenant.tenant_id for tenant in tenants]
+            )
         page = pages.page(tenants, position=lambda tenant: (tenant.tenant_id,))
         return tenant_service_pb2.ListTenantsResponse(
             tenants=[
@@ -260,7 +262,7 @@ async def _set_credit_limit(
 
 
 async def _told(conn: Connection, tenant: Tenant) -> tenant_service_pb2.Tenant:
-    limits = await ledger.credit_limits(conn, [tenant.tenant_id])
+    limits = await ledger_reading.credit_limits(conn, [tenant.tenant_id])
     return _tenant_message(tenant, limits.get(tenant.tenant_id, 0))
 
 

@@ -7,9 +7,10 @@ import grpc.aio
 
 from atelier.v1 import billing_service_pb2
 from database.pool import Connection, tenant_transaction, transaction
-from metering import ledger
+from metering import ledger, ledger_reading
 from metering.errors import AmountOverflowError, UnknownAccountError
-from metering.ledger import Balance, Transfer
+from metering.ledger import Transfer
+from metering.ledger_reading import Balance
 from services.gateway import operator_requests, resource_names
 from services.gateway.billing_calls import BillingCalls, existing_tenant
 from services.gateway.billing_messages import balance_message, transfer_message
@@ -43,7 +44,7 @@ class WalletCalls(BillingCalls):
         tenant_id = named_tenant(current_caller(), request.parent)
         pages = PageRequest(request, scope=tenant_id, tokens=self._page_tokens)
         async with tenant_transaction(self._pool, tenant_id) as conn:
-            transfers = await ledger.list_transfers(
+            transfers = await ledger_reading.list_transfers(
                 conn,
                 tenant_id=tenant_id,
                 limit=pages.limit,
@@ -121,7 +122,7 @@ def _expire_time(
 async def _transfer_of_name(conn: Connection, name: str) -> Transfer:
     parsed = resource_names.TRANSFER.parse(name)
     assert parsed is not None, "we wrote that name"
-    transfer = await ledger.get_transfer(
+    transfer = await ledger_reading.get_transfer(
         conn, tenant_id=TenantId(parsed[0]), transfer_id=int(parsed[1])
     )
     assert transfer is not None, "transfers are never deleted"
@@ -129,6 +130,8 @@ async def _transfer_of_name(conn: Connection, name: str) -> Transfer:
 
 
 async def _balance(conn: Connection, tenant: Tenant) -> Balance:
-    balance = await ledger.get_balance(conn, tenant_id=tenant.tenant_id, currency=tenant.currency)
+    balance = await ledger_reading.get_balance(
+        conn, tenant_id=tenant.tenant_id, currency=tenant.currency
+    )
     assert balance is not None, "a tenant's accounts are opened with it"
     return balance

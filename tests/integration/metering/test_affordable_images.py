@@ -11,7 +11,7 @@ import pytest
 from psycopg_pool import PoolTimeout
 
 from database.pool import Pool, tenant_transaction, transaction
-from metering import ledger
+from metering import ledger, ledger_reading
 from metering.budgets import BudgetEnforcement, BudgetPeriod, NewBudget, list_budgets, set_budget
 from metering.errors import BudgetExceededError, InsufficientBalanceError
 from metering.invariants import check_invariants
@@ -153,7 +153,9 @@ async def test_exactly_the_affordable_images_are_accepted(
         answers = await rush.submit_all(submitters=crowd.submitters, images=crowd.wanted)
 
         async with tenant_transaction(pool, rush.tenant_id) as conn:
-            balance = await ledger.get_balance(conn, tenant_id=rush.tenant_id, currency="EUR")
+            balance = await ledger_reading.get_balance(
+                conn, tenant_id=rush.tenant_id, currency="EUR"
+            )
             budgets = await list_budgets(conn, tenant_id=rush.tenant_id, limit=10)
             violations = await check_invariants(conn)
     assert answers["accepted"] == crowd.affordable

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg import AsyncConnection
 
-from metering import ledger
+from metering import ledger, ledger_reading
 from metering.credit_lots import list_lots, lots_to_expire
 from metering.errors import InsufficientBalanceError
 from metering.invariants import check_invariants
@@ -108,7 +108,9 @@ async def test_a_credit_limit_lets_the_wallet_go_below_zero_so_far(shop: Shop) -
     await set_limit(shop, HOLD_NANOS)
     await shop.sell()
 
-    balance = await ledger.get_balance(shop.connection, tenant_id=shop.tenant_id, currency="EUR")
+    balance = await ledger_reading.get_balance(
+        shop.connection, tenant_id=shop.tenant_id, currency="EUR"
+    )
     assert balance is not None
     assert balance.available_nanos == HOLD_NANOS - PRICE_NANOS
     with pytest.raises(InsufficientBalanceError):

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.errors import CheckViolation, ExclusionViolation, RestrictViolation, UniqueViolation
 from psycopg.rows import TupleRow
 
-from metering import ledger
+from metering import ledger_reading
 from metering.errors import (
     InvariantsViolatedError,
     InvoiceAmountError,
@@ -129,7 +129,9 @@ async def credit(shop: Shop, amount_nanos: int, invoice_id: str = "2026-10") -> 
 
 async def wallet_nanos(shop: Shop) -> int:
     """What lies in the wallet; below zero where the tenant pays afterwards."""
-    balance = await ledger.get_balance(shop.connection, tenant_id=shop.tenant_id, currency="EUR")
+    balance = await ledger_reading.get_balance(
+        shop.connection, tenant_id=shop.tenant_id, currency="EUR"
+    )
     assert balance is not None
     return balance.credited_nanos - balance.spent_nanos
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import AsyncConnection
 
-from metering import ledger
+from metering import ledger, ledger_reading
 from metering.energy_source import EnergySource
 from metering.errors import InsufficientBalanceError
 from metering.price_book import insert_price_version
@@ -146,8 +146,8 @@ async def succeed(connection: AsyncConnection, key: AttemptKey) -> FinishAnswer:
     )
 
 
-async def balance(connection: AsyncConnection) -> ledger.Balance:
-    found = await ledger.get_balance(connection, tenant_id=ACME, currency="EUR")
+async def balance(connection: AsyncConnection) -> ledger_reading.Balance:
+    found = await ledger_reading.get_balance(connection, tenant_id=ACME, currency="EUR")
     assert found is not None
     return found
 
