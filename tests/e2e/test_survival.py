@@ -22,7 +22,6 @@ from redis import Redis
 
 import atelier
 from atelier.errors import DatabaseDownError
-from atelier.job_states import job_is_finished
 from atelier.retries import NO_RETRIES
 from atelier.v1.image_pb2 import Image, ImageSpec, ImageState, Tier
 from atelier.v1.job_service_pb2 import Job, JobSpec, JobState, WatchJobResponse
@@ -207,13 +206,12 @@ class Watcher:
         ]
 
     async def _listen(self, client: atelier.AsyncClient, job: Job) -> None:
+        """Listen to the end: one that goes on begins with the job, which may be over by then."""
         async with aclosing(client.watch_job(job.name)) as watch:
             async for news in watch:
                 self.news.append(news)
                 if news.HasField("progress") and news.progress.step > 0:
                     self._drawing.set()
-                if news.HasField("job") and job_is_finished(news.job):
-                    break
 
 
 async def drawing(client: atelier.AsyncClient) -> tuple[Job, Watcher]:
