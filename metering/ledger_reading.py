@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final
 
 from psycopg import AsyncConnection
-from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from database.rows import typed_row
@@ -85,26 +84,3 @@ async def list_transfers(
             },
         )
         return await cursor.fetchall()
-
-
-async def sum_captures(
-    conn: AsyncConnection,
-    *,
-    tenant_id: TenantId,
-    currency: str,
-    start_time: datetime,
-    end_time: datetime,
-) -> int:
-    """Sum what was charged in a period, in nanos; what an invoice must equal before tax."""
-    async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(
-            _QUERIES["sum_captures"],
-            {
-                "tenant_id": tenant_id,
-                "currency": currency,
-                "start_time": start_time,
-                "end_time": end_time,
-            },
-        )
-        captured_nanos: int | None = await cursor.fetchone()
-    return captured_nanos or 0

@@ -25,9 +25,3 @@ SELECT transfer_id, tenant_id, kind, debit_account, credit_account, amount_nanos
     job_id, reason, description, create_time
 FROM transfers
 WHERE tenant_id = %(tenant_id)s AND transfer_id = %(transfer_id)s;
-
--- name: sum_captures
-SELECT coalesce(sum(amount_nanos), 0)::bigint AS captured_nanos
-FROM transfers
-WHERE tenant_id = %(tenant_id)s AND currency = %(currency)s AND kind = 'POST'
-    AND create_time >= %(start_time)s AND create_time < %(end_time)s;
