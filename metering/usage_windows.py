@@ -7,6 +7,10 @@ from zoneinfo import ZoneInfo
 
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 _END: Final = datetime.max.replace(tzinfo=UTC)
+# Nothing was used before or will be after them. What is beyond them is moved here, so that no clock
+# and no step to the next day or month leaves what a datetime can hold.
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +40,10 @@ def usage_window(
 ) -> UsageWindow:
     """Cut a stretch of time at the midnights of a clock; without a clock it is all head.
 
-    None begins with everything and never ends. ``by_day`` leaves the months in days.
+    None begins with everything and never ends; years before 1970 and from 9000 on are left out.
+    ``by_day`` leaves the months in days.
     """
+    start_time, end_time = _within_bounds(start_time), _within_bounds(end_time)
     start, end = start_time or _BEGINNING, end_time or _END
     if time_zone is None:
         return _all_head(start, end)
@@ -57,6 +63,10 @@ def usage_window(
         tail_start=end if end_time is None else _midnight(end_day, zone),
         tail_end=end,
     )
+
+
+def _within_bounds(moment: datetime | None) -> datetime | None:
+    return None if moment is None else min(max(moment, _EARLIEST), _LATEST)
 
 
 def _all_head(start: datetime, end: datetime) -> UsageWindow:

@@ -3,12 +3,15 @@
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metering.usage_windows import UsageWindow, usage_window
 
 BERLIN = "Europe/Berlin"
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
 MOMENTS = st.integers(0, 364 * 24 * 60).map(
     lambda minutes: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
 )
@@ -63,6 +66,35 @@ def test_all_of_time_is_days_and_a_part_of_a_day_is_head() -> None:
     assert (everything.first_day, everything.end_day) == (date.min, date.max)
     assert morning.head_end == datetime(2026, 5, 1, 9, tzinfo=UTC)
     assert morning.first_day == morning.end_day
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", BERLIN, "UTC", None])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (FIRST, LAST),
+        (FIRST, None),
+        (None, LAST),
+        (None, FIRST),
+        (LAST, None),
+        (datetime(9999, 12, 5, tzinfo=UTC), None),
+    ],
+)
+def test_any_moment_that_can_be_written_bounds_a_window(
+    start: datetime | None, end: datetime | None, zone: str | None
+) -> None:
+    today = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    after = start is None or start <= today
+    before = end is None or today < end
+
+    window = usage_window(start, end, zone)
+
+    is_in = (
+        window.head_start <= today < window.head_end
+        or window.first_day <= today.date() < window.end_day
+        or window.tail_start <= today < window.tail_end
+    )
+    assert is_in == (after and before)
 
 
 @given(start=MOMENTS, end=MOMENTS, moment=MOMENTS, zone=st.sampled_from([BERLIN, None]))
