@@ -40,10 +40,17 @@ async def wrong_clocks(conn: AsyncConnection) -> list[TenantClock]:
         return await cursor.fetchall()
 
 
-async def roll_up(conn: AsyncConnection, *, limit: int) -> int:
-    """Take fresh records into the roll-ups; returns how many."""
+async def tenants_to_roll_up(conn: AsyncConnection) -> list[TenantId]:
+    """List tenants with a clock that have fresh records."""
     async with conn.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(_QUERIES["roll_up"], {"limit": limit})
+        await cursor.execute(_QUERIES["tenants_to_roll_up"])
+        return await cursor.fetchall()
+
+
+async def roll_up(conn: AsyncConnection, tenant_id: TenantId, *, limit: int) -> int:
+    """Take fresh records of a tenant into its roll-ups; returns how many."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(_QUERIES["roll_up"], {"tenant_id": tenant_id, "limit": limit})
         count: int | None = await cursor.fetchone()
     return count or 0
 

@@ -7,11 +7,18 @@ FROM tenants AS tenant
 LEFT JOIN usage_roll_up_clocks AS clock USING (tenant_id)
 WHERE clock.time_zone IS DISTINCT FROM tenant.time_zone;
 
+-- name: tenants_to_roll_up
+SELECT tenant_id
+FROM usage_roll_up_clocks AS clock
+WHERE EXISTS (SELECT FROM fresh_usage AS fresh WHERE fresh.tenant_id = clock.tenant_id)
+ORDER BY tenant_id;
+
 -- name: roll_up
 WITH waiting AS (
     SELECT fresh.tenant_id, fresh.image_id
     FROM fresh_usage AS fresh
     JOIN usage_roll_up_clocks AS clock USING (tenant_id)
+    WHERE fresh.tenant_id = %(tenant_id)s
     LIMIT %(limit)s
     FOR UPDATE OF fresh SKIP LOCKED
 ), taken AS (

@@ -10,6 +10,7 @@ from metering.errors import MeteringError
 from metering.invoice_document import Party
 from metering.invoice_drafts import Issuer, derive_draft, get_chain
 from metering.periods import BillingPeriod
+from services.housekeeper.tenant_turns import tenant_turn
 from tenants.tenant_store import Tenant, list_tenants
 
 log = structlog.get_logger()
@@ -34,7 +35,8 @@ class InvoiceDrafts:
             async with self._pool.connection() as connection:
                 tenants = await list_tenants(connection, limit=_TENANTS_PER_PAGE, after=after)
             for tenant in tenants:
-                await self._look_at(tenant)
+                with tenant_turn(tenant.tenant_id, duty="invoice_drafts"):
+                    await self._look_at(tenant)
             if len(tenants) < _TENANTS_PER_PAGE:
                 return
             after = tenants[-1].tenant_id

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 import structlog
 
 from database.pool import Pool, transaction
-from metering.credit_lots import lots_to_expire
+from metering.credit_lots import ExpiredLot, lots_to_expire
 from metering.ledger import expire_credit
 from metering.ledger_chain import BLOCK_TRANSFERS_MAX, seal_block, tenants_to_seal
+from services.housekeeper.tenant_turns import tenant_turn
+from tenants.ids import TenantId
 
 log = structlog.get_logger()
 
@@ -24,10 +26,14 @@ class LedgerSealing:
         async with self._pool.connection() as connection:
             tenants = await tenants_to_seal(connection)
         for tenant_id in tenants:
-            sealed = BLOCK_TRANSFERS_MAX
-            while sealed == BLOCK_TRANSFERS_MAX:
-                async with transaction(self._pool) as connection:
-                    sealed = await seal_block(connection, tenant_id)
+            with tenant_turn(tenant_id, duty="ledger_sealing"):
+                await self._seal(tenant_id)
+
+    async def _seal(self, tenant_id: TenantId) -> None:
+        sealed = BLOCK_TRANSFERS_MAX
+        while sealed == BLOCK_TRANSFERS_MAX:
+            async with transaction(self._pool) as connection:
+                sealed = await seal_block(connection, tenant_id)
 
 
 class CreditExpiry:
@@ -40,13 +46,17 @@ class CreditExpiry:
         async with self._pool.connection() as connection:
             lots = await lots_to_expire(connection, now=datetime.now(UTC), limit=_LOTS_PER_SWEEP)
         for lot in lots:
-            async with transaction(self._pool) as connection:
-                amount_nanos = await expire_credit(connection, lot)
-            if amount_nanos:
-                log.info(
-                    "credit_expired",
-                    tenant=lot.tenant_id,
-                    lot=lot.lot_id,
-                    amount_nanos=amount_nanos,
-                    currency=lot.currency,
-                )
+            with tenant_turn(lot.tenant_id, duty="credit_expiry"):
+                await self._expire(lot)
+
+    async def _expire(self, lot: ExpiredLot) -> None:
+        async with transaction(self._pool) as connection:
+            amount_nanos = await expire_credit(connection, lot)
+        if amount_nanos:
+            log.info(
+                "credit_expired",
+                tenant=lot.tenant_id,
+                lot=lot.lot_id,
+                amount_nanos=amount_nanos,
+                currency=lot.currency,
+            )

@@ -102,7 +102,7 @@ async def test_every_report_is_the_same_while_a_part_is_fresh_and_when_it_is_rol
     fresh = await reports(shop)
 
     await shop.as_role("atelier_housekeeper")
-    count = await roll_up(shop.connection, limit=100)
+    count = await roll_up(shop.connection, shop.tenant_id, limit=100)
     rolled = await reports(shop)
     await shop.without_guards(
         "DELETE FROM usage_roll_up_clocks WHERE tenant_id = %s", shop.tenant_id
@@ -150,7 +150,7 @@ async def test_roll_ups_of_another_clock_are_not_used_and_made_anew(shop: Shop) 
 async def test_nothing_is_rolled_up_for_a_tenant_without_a_clock(shop: Shop) -> None:
     await shop.as_role("atelier_housekeeper")
 
-    assert await roll_up(shop.connection, limit=100) == 0
+    assert await roll_up(shop.connection, shop.tenant_id, limit=100) == 0
 
 
 async def test_another_tenants_roll_ups_are_not_seen(
