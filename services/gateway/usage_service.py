@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc.aio
 
 from atelier.v1 import image_pb2, usage_service_pb2, usage_service_pb2_grpc
-from database.pool import Pool, tenant_transaction
+from database.pool import Pool, tenant_snapshot, tenant_transaction
 from metering.focus import FocusAccount
 from metering.usage_records import Receipt, UsageOutcome, UsageRecord, get_receipts
 from metering.usage_reports import (
@@ -94,7 +94,8 @@ class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
         dimensions = [_dimension(number) for number in request.group_by]
         chosen = _chosen(request.filter, caller, tenant_id)
         first = int(pages.position[0]) if pages.position else 0
-        async with tenant_transaction(self._pool, tenant_id) as conn:
+        # Whether there are roll-ups of this clock is read before them.
+        async with tenant_snapshot(self._pool, tenant_id) as conn:
             tenant = await get_tenant(conn, tenant_id)
             if tenant is None:
                 raise not_found(request.parent)
