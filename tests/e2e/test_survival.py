@@ -373,8 +373,8 @@ async def test_every_session_of_postgresql_ended_at_once_costs_only_time(
         ("housekeeper", '"event": "housekeeper_ended"', 10),
         # It ends what it started: the worker has most of this time to finish its images.
         ("fleet", '"event": "fleet_ended"', 20),
-        # It draws what it has begun to the end first: 5 s on idle cores, six times that beside other
-        # work. Its own limit is 100 s (ATELIER_WORKER_DRAIN_SECONDS), the fleet's 120.
+        # It draws what it has begun to the end first: 5 s on idle cores, six times that beside
+        # other work. Its own limit is 100 s (ATELIER_WORKER_DRAIN_SECONDS), the fleet's 120.
         ("worker", '"event": "drained"', 100),
     ],
 )
