@@ -4,8 +4,8 @@ They are booked at the period's end as transfers of their own, in this order: wh
 settle, then the discounts on that total, then what is missing to the minimum.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Protocol
@@ -71,7 +71,8 @@ def volume_settlements(
     """Settle the volume tiers of one price version, whose usage of the period is ``charged``.
 
     ``counted`` is what the tenant consumed in the whole period, under whatever version: it says
-    which tier the last unit reached. Each model and tier of urgency is rounded once.
+    which tier the last unit reached. Each model and tier of urgency is rounded once. What holds
+    kept off is not given back again: a refund ends at what is owed, or at what was captured.
     """
     consumed: dict[tuple[Component, str, Tier], tuple[Fraction, int]] = {}
     for usage in charged:
@@ -91,7 +92,16 @@ def volume_settlements(
         for (component, model, tier), (quantity, cost_nanos) in sorted(consumed.items())
         if _is_volume(price, component, model)
     ]
-    return tuple(settlement for settlement in settlements if settlement.amount_nanos)
+    kept_off_nanos = {
+        (model, tier): -cost_nanos
+        for (component, model, tier), (_, cost_nanos) in consumed.items()
+        if component is Component.CAP
+    }
+    return tuple(
+        settlement
+        for settlement in _less_kept_off(settlements, kept_off_nanos)
+        if settlement.amount_nanos
+    )
 
 
 def period_charges(price: PriceDocument, subtotal_nanos: int) -> PeriodCharges:
@@ -104,7 +114,8 @@ def period_charges(price: PriceDocument, subtotal_nanos: int) -> PeriodCharges:
     """
     discounts = _discounts(price, subtotal_nanos)
     net_nanos = subtotal_nanos + sum(discount.amount_nanos for discount in discounts)
-    shortfall_nanos = max(0, price.minimum_per_period_nanos - net_nanos)
+    has_minimum = price.minimum_per_period_nanos > 0
+    shortfall_nanos = max(0, price.minimum_per_period_nanos - net_nanos) if has_minimum else 0
     storable_nanos(net_nanos + shortfall_nanos)
     return PeriodCharges(
         subtotal_nanos=subtotal_nanos,
@@ -132,6 +143,29 @@ def _owed(
     unit_price_nanos = unit_price_at(part, UNITS[component].count, quantity=reached)
     owed = quantity * unit_price_nanos * price.multiplier_millionths(tier)
     return divide_half_even(owed.numerator, owed.denominator * MILLIONTHS)
+
+
+def _less_kept_off(
+    settlements: Sequence[VolumeSettlement], kept_off_nanos: Mapping[tuple[str, Tier], int]
+) -> list[VolumeSettlement]:
+    """Take what holds kept off an urgency's images from what is given back for them in all."""
+    refunds_nanos = dict.fromkeys(kept_off_nanos, 0)
+    for settlement in settlements:
+        group = (settlement.model, settlement.tier)
+        if group in refunds_nanos:
+            refunds_nanos[group] -= settlement.amount_nanos
+    left_nanos = {
+        group: max(0, min(kept_off_nanos[group], refund_nanos))
+        for group, refund_nanos in refunds_nanos.items()
+    }
+    reduced: list[VolumeSettlement] = []
+    for settlement in settlements:
+        group = (settlement.model, settlement.tier)
+        taken_nanos = min(left_nanos.get(group, 0), max(0, -settlement.amount_nanos))
+        if taken_nanos:
+            left_nanos[group] -= taken_nanos
+        reduced.append(replace(settlement, amount_nanos=settlement.amount_nanos + taken_nanos))
+    return reduced
 
 
 def _discounts(price: PriceDocument, subtotal_nanos: int) -> tuple[DiscountCharge, ...]:

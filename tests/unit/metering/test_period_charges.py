@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metering.period_charges import (
@@ -14,6 +14,7 @@ from metering.period_charges import (
 )
 from metering.period_counts import NOTHING_COUNTED, PeriodCounts
 from metering.price_document import (
+    CeilingBound,
     Component,
     Discount,
     PriceComponent,
@@ -23,7 +24,7 @@ from metering.price_document import (
     TierMode,
     TierMultiplier,
 )
-from metering.rating import RatingFacts, charged_counts, rate
+from metering.rating import RatingFacts, cap, charged_counts, rate
 from tests.unit.metering.strategies import FACTS
 
 VOLUME = PriceDocument(
@@ -37,6 +38,25 @@ VOLUME = PriceDocument(
         ),
     ),
     tier_multipliers=(TierMultiplier(tier=Tier.BATCH, multiplier_millionths=500_000),),
+)
+GPU_VOLUME = PriceDocument(
+    currency="EUR",
+    components=(
+        PriceComponent(kind=Component.PER_IMAGE, unit_price_nanos=40),
+        PriceComponent(
+            kind=Component.PER_GPU_SECOND,
+            tier_mode=TierMode.VOLUME,
+            lower_tiers=(PriceTier(up_to_quantity=100, unit_price_nanos=2_000),),
+            unit_price_nanos=500,
+        ),
+        PriceComponent(
+            kind=Component.PER_MEGAPIXEL_STEP,
+            tier_mode=TierMode.VOLUME,
+            lower_tiers=(PriceTier(up_to_quantity=50, unit_price_nanos=3),),
+            unit_price_nanos=7,
+        ),
+    ),
+    ceiling_bounds=(CeilingBound(gpu_milliseconds_fixed=3_000),),
 )
 
 
@@ -78,6 +98,44 @@ def test_volume_tiers_give_back_what_the_first_units_cost_more() -> None:
             component=Component.PER_IMAGE, model="m", tier=Tier.BATCH, amount_nanos=902 - 1_300
         ),
     )
+
+
+def gpu_time(seconds: int, cost_nanos: int) -> Charged:
+    return Charged(
+        component=Component.PER_GPU_SECOND,
+        model="m",
+        tier=Tier.INTERACTIVE,
+        consumed_quantity=Decimal(seconds),
+        billed_cost_nanos=cost_nanos,
+    )
+
+
+def kept_to_hold(image_count: int, cost_nanos: int) -> Charged:
+    return Charged(
+        component=Component.CAP,
+        model="m",
+        tier=Tier.INTERACTIVE,
+        consumed_quantity=Decimal(image_count),
+        billed_cost_nanos=cost_nanos,
+    )
+
+
+def test_what_a_hold_kept_off_is_not_given_back_again() -> None:
+    # Ten images of 10 s at 2,000, each kept to 6,000; the last, of 1 s, reaches the tier of 500.
+    charged = [gpu_time(100, 200_000), gpu_time(1, 500), kept_to_hold(10, -140_000)]
+    counted = PeriodCounts(counts={(Component.PER_GPU_SECOND, "m"): 101 * 10**6})
+
+    (settled,) = volume_settlements(GPU_VOLUME, charged, counted)
+
+    # 60,500 were captured; 101 s at 500 are 50,500.
+    assert settled.amount_nanos == -10_000
+
+
+def test_what_was_kept_off_beyond_the_refund_is_never_charged_after_all() -> None:
+    charged = [gpu_time(100, 200_000), gpu_time(1, 500), kept_to_hold(10, -190_000)]
+    counted = PeriodCounts(counts={(Component.PER_GPU_SECOND, "m"): 101 * 10**6})
+
+    assert volume_settlements(GPU_VOLUME, charged, counted) == ()
 
 
 def test_nothing_is_settled_where_no_volume_tier_was_left() -> None:
@@ -124,6 +182,48 @@ def test_settled_volume_tiers_cost_what_all_units_cost_at_the_last_ones_price(
     assert charged_nanos + sum(part.amount_nanos for part in settled) == expected
 
 
+@given(st.lists(st.tuples(FACTS, st.integers(0, 10**6)), min_size=1, max_size=12))
+def test_a_refund_leaves_what_is_owed_or_what_was_captured_whichever_is_less(
+    images: list[tuple[RatingFacts, int]],
+) -> None:
+    charged: list[Charged] = []
+    counted = NOTHING_COUNTED
+    for image, hold_nanos in images:
+        rated = cap(rate(GPU_VOLUME, image, counted), hold_nanos)
+        counted = counted.after(image.model, charged_counts(GPU_VOLUME, image))
+        charged += [
+            Charged(
+                component=line.component,
+                model=image.model,
+                tier=image.tier,
+                consumed_quantity=line.consumed_quantity,
+                billed_cost_nanos=line.billed_cost_nanos,
+            )
+            for line in rated.lines
+        ]
+    uncapped = [line for line in charged if line.component is not Component.CAP]
+
+    settled = volume_settlements(GPU_VOLUME, charged, counted)
+    list_settled = volume_settlements(GPU_VOLUME, uncapped, counted)
+
+    for group in {(line.model, line.tier) for line in charged}:
+        captured_nanos = cost_of(charged, group)
+        net_nanos = captured_nanos + settled_of(settled, group)
+        owed_nanos = cost_of(uncapped, group) + settled_of(list_settled, group)
+        if owed_nanos <= cost_of(uncapped, group):
+            assert 0 <= net_nanos == min(owed_nanos, captured_nanos)
+        else:
+            assert net_nanos - captured_nanos == settled_of(list_settled, group)
+
+
+def cost_of(charged: list[Charged], group: tuple[str, Tier]) -> int:
+    return sum(line.billed_cost_nanos for line in charged if (line.model, line.tier) == group)
+
+
+def settled_of(settled: tuple[VolumeSettlement, ...], group: tuple[str, Tier]) -> int:
+    return sum(part.amount_nanos for part in settled if (part.model, part.tier) == group)
+
+
 def test_a_discount_counts_above_its_threshold_and_the_minimum_after_it() -> None:
     charges = period_charges(discounted((100_000, 4_000), minimum_nanos=10_000), 9_000)
 
@@ -143,11 +243,15 @@ def test_every_discount_is_of_the_same_total() -> None:
     discounts=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**12)), max_size=4),
     minimum_nanos=st.integers(0, 10**12),
 )
-def test_discounts_never_give_more_than_the_total_and_the_minimum_is_always_reached(
+@example(subtotal_nanos=-5, discounts=[], minimum_nanos=0)
+def test_discounts_never_give_more_than_the_total_and_a_minimum_is_always_reached(
     subtotal_nanos: int, discounts: list[tuple[int, int]], minimum_nanos: int
 ) -> None:
     charges = period_charges(discounted(*discounts, minimum_nanos=minimum_nanos), subtotal_nanos)
 
     taken_off = -sum(discount.amount_nanos for discount in charges.discounts)
     assert 0 <= taken_off <= max(0, subtotal_nanos)
-    assert charges.net_nanos >= minimum_nanos
+    if minimum_nanos:
+        assert charges.net_nanos >= minimum_nanos
+    else:
+        assert charges.minimum_shortfall_nanos == 0
