@@ -7,10 +7,19 @@ SET project = excluded.project, key_id = excluded.key_id, period = excluded.peri
 
 -- name: change_running_periods
 -- What is used already stays used: it is the excess over a limit that was lowered, which no acceptance may use.
+-- A new kind of period may begin where an ended one did (a month where its first day did): that counter runs again.
 UPDATE budget_periods AS counted
 SET limit_nanos = %(limit_nanos)s, guarded = %(enforcement)s = 'HARD',
-    excess_nanos = greatest(0, held_nanos + spent_nanos - %(limit_nanos)s)
-WHERE counted.tenant_id = %(tenant_id)s AND counted.budget_id = %(budget_id)s AND counted.period_end > now();
+    excess_nanos = greatest(0, held_nanos + spent_nanos - %(limit_nanos)s),
+    period_end = CASE WHEN counted.period_start = running.period_start THEN running.period_end ELSE counted.period_end END
+FROM (
+    SELECT budget_period_start(%(period)s, time_zone, now()) AS period_start,
+        budget_period_end(%(period)s, time_zone, now()) AS period_end
+    FROM tenants
+    WHERE tenant_id = %(tenant_id)s
+) AS running
+WHERE counted.tenant_id = %(tenant_id)s AND counted.budget_id = %(budget_id)s
+    AND (counted.period_end > now() OR counted.period_start = running.period_start);
 
 -- name: list_budgets
 SELECT budget.tenant_id, budget.budget_id, budget.project, budget.key_id, budget.period, budget.enforcement,

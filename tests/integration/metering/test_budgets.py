@@ -170,3 +170,63 @@ async def test_a_budget_of_zero_lets_only_what_is_free_pass(shop: Shop) -> None:
     await shop.set_budget(limit_nanos=0)
 
     assert await refused(shop) == "all"
+
+
+async def move_to_the_months_first_day(shop: Shop) -> None:
+    """Let what counted today have counted on the month's first day."""
+    await shop.without_guards(
+        "UPDATE job_budgets SET period_start = budget_period_start('MONTH', %s, now())"
+        " WHERE tenant_id = %s",
+        shop.tenant.time_zone,
+        shop.tenant_id,
+    )
+    await shop.without_guards(
+        "UPDATE budget_periods"
+        " SET period_start = budget_period_start('MONTH', %s, now()),"
+        " period_end = budget_period_start('MONTH', %s, now()) + interval '1 day'"
+        " WHERE tenant_id = %s",
+        shop.tenant.time_zone,
+        shop.tenant.time_zone,
+        shop.tenant_id,
+    )
+
+
+async def test_a_month_that_begins_where_a_day_began_has_its_own_limit(shop: Shop) -> None:
+    await shop.set_budget(limit_nanos=10 * HOLD_NANOS, period=BudgetPeriod.DAY)
+    await shop.accept()
+    await move_to_the_months_first_day(shop)
+
+    await shop.set_budget(limit_nanos=2 * HOLD_NANOS, period=BudgetPeriod.MONTH)
+    await shop.accept()
+
+    assert await refused(shop) == "all"
+    assert (await budget_of(shop)).held_nanos == 2 * HOLD_NANOS
+    await shop.as_role(None)
+    cursor = await shop.connection.execute(
+        "SELECT period_end = budget_period_end('MONTH', %s, now()) FROM budget_periods"
+        " WHERE tenant_id = %s",
+        [shop.tenant.time_zone, shop.tenant_id],
+    )
+    assert await cursor.fetchall() == [(True,)]
+
+
+async def test_a_hard_month_guards_what_a_soft_day_had_counted(shop: Shop) -> None:
+    await shop.set_budget(
+        limit_nanos=HOLD_NANOS, period=BudgetPeriod.DAY, enforcement=BudgetEnforcement.SOFT
+    )
+    await shop.accept(images=3)
+    await move_to_the_months_first_day(shop)
+
+    await shop.set_budget(limit_nanos=2 * HOLD_NANOS, period=BudgetPeriod.MONTH)
+
+    assert await refused(shop) == "all"
+    assert (await budget_of(shop)).held_nanos == 3 * HOLD_NANOS
+
+
+async def test_a_soft_budget_that_becomes_hard_refuses_at_once(shop: Shop) -> None:
+    await shop.set_budget(limit_nanos=HOLD_NANOS, enforcement=BudgetEnforcement.SOFT)
+    await shop.accept(images=2)
+
+    await shop.set_budget(limit_nanos=HOLD_NANOS)
+
+    assert await refused(shop) == "all"
