@@ -122,10 +122,14 @@ class _Board:
             holder = self._demands[holding.post.tenant_id]
             if holder.used_seconds <= demand.used_seconds:
                 return False
-            if self._may_lose_one(holder):
+            if self._may_lose_one(holder) and not self._would_take_an_idle_one(holder):
                 self._take(self._greedy.pop(index), demand)
                 return True
         return False
+
+    def _would_take_an_idle_one(self, holder: Demand) -> bool:
+        """Left with none it would claim an idle tenant's device next: a change for nothing."""
+        return bool(self._idle) and self._held_by(holder) == 1
 
     def placement(self) -> Placement:
         return Placement(

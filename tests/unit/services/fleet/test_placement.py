@@ -173,6 +173,25 @@ def test_the_heavier_tenant_may_take_a_third_of_four_devices() -> None:
     assert sorted(holders(placement).values()) == ["acme", "acme", "acme", "zeta"]
 
 
+def test_a_second_device_is_not_taken_from_one_who_would_then_take_an_idle_tenants() -> None:
+    heavy = busy("heavy", weight=2.0)
+    current = [
+        holding("gpu-0", "heavy"),
+        holding("gpu-1", "other"),
+        holding("gpu-2", "idle"),
+        holding("gpu-3", "light", held=120.0, dwell=60.0),
+    ]
+
+    placement = place(
+        gpu_ids=["gpu-0", "gpu-1", "gpu-2", "gpu-3"],
+        demands=[heavy, busy("other", weight=2.0), demand("idle"), busy("light", used=1.0)],
+        current=current,
+        devices_per_tenant_max=2,
+    )
+
+    assert holders(placement)["gpu-3"] == "light"
+
+
 def test_a_worker_that_had_no_work_for_long_is_ended() -> None:
     placement = place(
         gpu_ids=["gpu-0"],
