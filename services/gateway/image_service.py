@@ -13,7 +13,7 @@ from services.gateway import resource_names
 from services.gateway.acceptance import Wish, tenant_of_caller
 from services.gateway.attendance import Attendance
 from services.gateway.callers import Caller, current_caller
-from services.gateway.job_messages import image_message
+from services.gateway.job_messages import image_message_at
 from services.gateway.job_plan import PlannedImage, allowed_catalogue, draw_seed, plan_one_image
 from services.gateway.job_watch import JobWatch
 from services.gateway.once import once_key
@@ -21,6 +21,7 @@ from services.gateway.orders import JobOrders
 from services.gateway.pictures import PictureReader
 from services.gateway.scopes import JobName, named_job, named_tenant
 from services.jobs import job_store
+from services.jobs.image_states import ImageState
 from services.jobs.model_catalogue import ModelCatalogue
 from services.jobs.records import Image
 
@@ -59,8 +60,9 @@ class ImageService(image_service_pb2_grpc.ImageServiceServicer):
         )
         name = named_job(caller, job.name)
         async with self._attendance.attended(name):
-            image = await self._image(name)
-            yield image_service_pb2.GenerateImageResponse(image=image_message(image))
+            # An idle worker may have claimed it already; the news that follow tell of that.
+            accepted = image_message_at(await self._image(name), ImageState.QUEUED, receipt=None)
+            yield image_service_pb2.GenerateImageResponse(image=accepted)
             news = self._watch.follow(name, resume_token="", previews=request.previews)
             async with aclosing(news):
                 async for item in news:

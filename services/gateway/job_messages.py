@@ -92,6 +92,8 @@ def image_message_at(
     message.state = enum_number(image_pb2.ImageState, state)
     for field in ("failure", "receipt", "file", "progress", "end_time"):
         message.ClearField(field)
+    if state is ImageState.QUEUED:
+        message.ClearField("start_time")
     return message
 
 

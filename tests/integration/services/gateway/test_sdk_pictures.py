@@ -65,6 +65,13 @@ async def test_the_same_request_id_attaches_again(
 
     assert news[0].image.name == name
     assert news[-1].chunk == PICTURE
+    # What was missed is told again from the start, even of an image that has ended meanwhile.
+    assert [one.image.state for one in news if one.HasField("image")] == [
+        ImageState.IMAGE_STATE_QUEUED,
+        ImageState.IMAGE_STATE_RUNNING,
+        ImageState.IMAGE_STATE_SUCCEEDED,
+    ]
+    assert not news[0].image.HasField("start_time")
 
 
 async def test_generate_returns_pictures_whose_hashes_were_checked(
