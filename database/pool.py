@@ -9,8 +9,9 @@ async with open_pool(settings.database_url, size_max=16) as pool:
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from time import monotonic
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from psycopg import AsyncConnection, InterfaceError, OperationalError
 from psycopg.rows import TupleRow
@@ -103,11 +104,32 @@ async def _wait_for_postgresql(pool: Pool) -> None:
                 raise
 
 
+class TransactionCompanion(Protocol):
+    """Something that goes along with every transaction of the task that carries it."""
+
+    async def before_commit(self, connection: Connection) -> None:
+        """Do the last work of the transaction; what it raises undoes all of it."""
+        ...
+
+    def after_commit(self) -> None:
+        """Learn that the transaction is for good."""
+        ...
+
+
+# Tasks that are begun later inherit it.
+COMPANION: ContextVar[TransactionCompanion | None] = ContextVar("companion", default=None)
+
+
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncGenerator[Connection]:
     """One transaction without a tenant: committed at the end, rolled back by an exception."""
-    async with pool.connection() as connection, connection.transaction():
+    companion = COMPANION.get()
+    async with _transaction(pool) as connection:
         yield connection
+        if companion is not None:
+            await companion.before_commit(connection)
+    if companion is not None:
+        companion.after_commit()
 
 
 @asynccontextmanager
@@ -124,7 +146,13 @@ async def tenant_transaction(pool: Pool, tenant_id: str) -> AsyncGenerator[Conne
 @asynccontextmanager
 async def tenant_snapshot(pool: Pool, tenant_id: str) -> AsyncGenerator[Connection]:
     """As `tenant_transaction`, but only to read, and every statement sees the same instant."""
-    async with transaction(pool) as connection:
+    async with _transaction(pool) as connection:
         await connection.execute(_READ_ONE_INSTANT)
         await connection.execute(_SET_TENANT, [tenant_id])
+        yield connection
+
+
+@asynccontextmanager
+async def _transaction(pool: Pool) -> AsyncGenerator[Connection]:
+    async with pool.connection() as connection, connection.transaction():
         yield connection

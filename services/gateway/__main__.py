@@ -26,6 +26,8 @@ from metering.invoice_drafts import Issuer
 from services.gateway.admission import AdmissionGate
 from services.gateway.api_key_service import ApiKeyService
 from services.gateway.attendance import Attendance
+from services.gateway.audit_service import AuditService
+from services.gateway.audit_trail import AuditTrail
 from services.gateway.authentication import Authenticator
 from services.gateway.billing_service import BillingService
 from services.gateway.bootstrap import make_first_operator_key
@@ -40,6 +42,7 @@ from services.gateway.key_directory import StoredKeyDirectory
 from services.gateway.model_service import ModelService
 from services.gateway.orders import JobOrders
 from services.gateway.page_tokens import PageTokens
+from services.gateway.peer_addresses import PeerAddresses
 from services.gateway.pictures import PictureReader
 from services.gateway.recorder_client import open_recorder_client
 from services.gateway.request_validation import load_request_rules
@@ -157,11 +160,13 @@ class Gateway:
     wakeups: Wakeups
     dispatch: TokenDispatch
     attendance: Attendance
+    audit: AuditTrail
     drain_seconds: float
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[int]:
         """Take calls; at the end refuse new ones, end the streams, let the others finish."""
+        self.audit.start()
         await self.server.start()
         await set_serving(self.health_servicer)
         try:
@@ -173,6 +178,7 @@ class Gateway:
             await self.server.stop(self.drain_seconds)
             await self.attendance.finish()
             await self.dispatch.finish()
+            await self.audit.finish()
 
 
 def _join(
@@ -209,7 +215,8 @@ def _join(
         attendance=attendance,
         drain=drain,
     )
-    guard = _guard(settings, pool=pool, drain=drain)
+    audit = AuditTrail(pool, refusals_per_minute_max=settings.audited_refusals_per_minute_max)
+    guard = _guard(settings, pool=pool, drain=drain, audit=audit)
     server = build_server(
         guard=guard,
         servicers=servicers,
@@ -231,6 +238,7 @@ def _join(
         wakeups=wakeups,
         dispatch=dispatch,
         attendance=attendance,
+        audit=audit,
         drain_seconds=settings.drain_seconds,
     )
 
@@ -293,10 +301,11 @@ def _servicers(
             now=_now,
         ),
         fleet=FleetService(operator_pool=operator_pool, page_tokens=page_tokens, drain=drain),
+        audit=AuditService(pool=pool, operator_pool=operator_pool, page_tokens=page_tokens),
     )
 
 
-def _guard(settings: Settings, *, pool: Pool, drain: Drain) -> CallGuard:
+def _guard(settings: Settings, *, pool: Pool, drain: Drain, audit: AuditTrail) -> CallGuard:
     """What every call passes before its servicer sees it."""
     return CallGuard(
         authenticator=Authenticator(
@@ -314,6 +323,8 @@ def _guard(settings: Settings, *, pool: Pool, drain: Drain) -> CallGuard:
             calls_per_tenant_max=settings.streams_per_tenant_max,
         ),
         drain=drain,
+        audit=audit,
+        peers=PeerAddresses(trusted_proxies=settings.trusted_proxies),
         unary_deadline_seconds=settings.unary_deadline_seconds,
         not_implemented=not_implemented_calls(SERVICER_TYPES),
     )

@@ -18,14 +18,17 @@ import grpc.aio
 import structlog
 from google.protobuf.message import Message
 
+from database.pool import COMPANION
 from services.gateway import errors
 from services.gateway.admission import AdmissionGate
+from services.gateway.audit_trail import AuditedCall, AuditTrail, changes_something
 from services.gateway.authentication import Authenticator
 from services.gateway.callers import CURRENT_CALLER, Caller
 from services.gateway.draining import Drain
 from services.gateway.error_statuses import reason_name, refusal_of, to_status
 from services.gateway.errors import Refusal
 from services.gateway.method_rights import PACKAGE, RIGHTS
+from services.gateway.peer_addresses import PeerAddresses
 from services.gateway.request_parsing import Rules, parse_request
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -47,6 +50,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
         calls: AdmissionGate,
         streams: AdmissionGate,
         drain: Drain,
+        audit: AuditTrail,
+        peers: PeerAddresses,
         unary_deadline_seconds: float,
         not_implemented: frozenset[str] = frozenset(),
     ) -> None:
@@ -55,6 +60,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
         self._calls = calls
         self._streams = streams
         self._drain = drain
+        self._audit = audit
+        self._peers = peers
         self._unary_deadline_seconds = unary_deadline_seconds
         self._not_implemented = not_implemented
 
@@ -82,8 +89,11 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
     def _guard_unary(self, method: str, handler: Any) -> Any:  # noqa: ANN401 - grpc's own types
         async def serve(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-            async with self._guarded(method, self._calls, context), self._deadline(context):
-                request = self._request(method, raw, handler)
+            async with (
+                self._guarded(method, self._calls, context) as call,
+                self._deadline(context),
+            ):
+                request = self._request(call, raw, handler)
                 return await handler.unary_unary(request, context)
             raise AssertionError("a guarded call returns or aborts")
 
@@ -93,8 +103,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
         async def serve(
             raw: bytes, context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncGenerator[Message]:
-            async with self._guarded(method, self._streams, context):
-                request = self._request(method, raw, handler)
+            async with self._guarded(method, self._streams, context) as call:
+                request = self._request(call, raw, handler)
                 responses = handler.unary_stream(request, context)
                 async with aclosing(self._while_key_holds(responses, context)) as checked:
                     async for response in checked:
@@ -105,17 +115,19 @@ class CallGuard(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _guarded(
         self, method: str, gate: AdmissionGate, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncGenerator[None]:
-        """Let a call in, word what goes wrong, write its log line."""
+    ) -> AsyncGenerator["_Call"]:
+        """Let a call in, word what goes wrong, write its log line and its event."""
         call = _Call(method=method)
         try:
             self._drain.refuse_if_begun()
             with gate.admit():
                 call.caller = await self._authenticate(context)
+                call.audited = self._audited(method, call.caller, context)
                 RIGHTS[method].check(call.caller, call=_short_name(method))
                 with _tenants_place(gate, call.caller):
                     CURRENT_CALLER.set(call.caller)
-                    yield
+                    COMPANION.set(call.audited)
+                    yield call
         except asyncio.CancelledError:
             call.code = grpc.StatusCode.CANCELLED.name
             raise
@@ -127,14 +139,27 @@ class CallGuard(grpc.aio.ServerInterceptor):
             await _abort(context, refusal)
         finally:
             call.log()
+            if call.audited is not None:
+                self._audit.end(call.audited, code=call.code, reason=call.reason)
+
+    def _audited(
+        self, method: str, caller: Caller, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AuditedCall | None:
+        if not changes_something(method):
+            return None
+        address = self._peers.read(context.peer(), context.invocation_metadata() or ())
+        return self._audit.begin(method, caller, address=str(address or ""))
 
     async def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
         return await self._authenticator.authenticate(_authorization(context))
 
-    def _request(self, method: str, raw: bytes, handler: Any) -> Message:  # noqa: ANN401
-        if method in self._not_implemented:
-            raise errors.not_implemented(_short_name(method))
-        return parse_request(raw, deserializer=handler.request_deserializer, rules=self._rules)
+    def _request(self, call: "_Call", raw: bytes, handler: Any) -> Message:  # noqa: ANN401
+        if call.method in self._not_implemented:
+            raise errors.not_implemented(_short_name(call.method))
+        request = parse_request(raw, deserializer=handler.request_deserializer, rules=self._rules)
+        if call.audited is not None:
+            call.audited.read(request)
+        return request
 
     @asynccontextmanager
     async def _deadline(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncGenerator[None]:
@@ -181,6 +206,8 @@ class _Call:
 
     method: str
     caller: Caller | None = None
+    # None for calls that change nothing.
+    audited: AuditedCall | None = None
     code: str = grpc.StatusCode.OK.name
     reason: str = ""
     start_seconds: float = field(default_factory=time.monotonic)

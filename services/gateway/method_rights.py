@@ -109,6 +109,7 @@ _RIGHTS_BY_SERVICE: Final[Mapping[str, Mapping[str, Right]]] = {
         "DrainWorker": _OPERATOR,
         "SetPowerPolicy": _OPERATOR,
     },
+    "AuditService": {"ListAuditEvents": _ADMINS},
 }
 
 # Full method names as gRPC has them: /atelier.v1.JobService/CreateJob.

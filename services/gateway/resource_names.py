@@ -26,6 +26,7 @@ class NamePattern:
 TENANT: Final = NamePattern("tenants/{}")
 JOB: Final = NamePattern("tenants/{}/jobs/{}")
 IMAGE: Final = NamePattern("tenants/{}/jobs/{}/images/{}")
+AUDIT_EVENT: Final = NamePattern("tenants/{}/auditEvents/{}")
 API_KEY: Final = NamePattern("tenants/{}/apiKeys/{}")
 INVOICE: Final = NamePattern("tenants/{}/invoices/{}")
 CREDIT_NOTE: Final = NamePattern("tenants/{}/invoices/{}/creditNotes/{}")

@@ -10,6 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from atelier.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
+from atelier.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from atelier.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
 from atelier.v1.fleet_service_pb2_grpc import add_FleetServiceServicer_to_server
 from atelier.v1.image_service_pb2_grpc import add_ImageServiceServicer_to_server
@@ -18,6 +19,7 @@ from atelier.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from atelier.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from atelier.v1.usage_service_pb2_grpc import add_UsageServiceServicer_to_server
 from services.gateway.api_key_service import ApiKeyService
+from services.gateway.audit_service import AuditService
 from services.gateway.billing_service import BillingService
 from services.gateway.errors import AddressTakenError
 from services.gateway.fleet_service import FleetService
@@ -46,6 +48,7 @@ class Servicers:
     tenants: TenantService
     api_keys: ApiKeyService
     fleet: FleetService
+    audit: AuditService
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register them."""
@@ -57,6 +60,7 @@ class Servicers:
         add_TenantServiceServicer_to_server(self.tenants, server)
         add_ApiKeyServiceServicer_to_server(self.api_keys, server)
         add_FleetServiceServicer_to_server(self.fleet, server)
+        add_AuditServiceServicer_to_server(self.audit, server)
 
 
 # In the order of the contract's files; what they leave out answers UNIMPLEMENTED.

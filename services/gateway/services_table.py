@@ -7,6 +7,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from atelier.v1 import (
     api_key_service_pb2,
+    audit_service_pb2,
     billing_service_pb2,
     fleet_service_pb2,
     image_service_pb2,
@@ -25,6 +26,7 @@ SERVICES: Final[Sequence[ServiceDescriptor]] = (
     tenant_service_pb2.DESCRIPTOR.services_by_name["TenantService"],
     api_key_service_pb2.DESCRIPTOR.services_by_name["ApiKeyService"],
     fleet_service_pb2.DESCRIPTOR.services_by_name["FleetService"],
+    audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
 )
 
 

@@ -1,6 +1,6 @@
 """What the gateway must be told, from ATELIER_GATEWAY_… or files of those names."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +25,11 @@ class Settings(KeySettings):
     listen_address: str = Field(default="127.0.0.1:7431", description="host:port; port 0: any")
     tls_certificate_path: Path | None = Field(default=None, description="PEM chain")
     tls_key_path: Path | None = Field(default=None, description="PEM private key")
+
+    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+        default=[],
+        description="networks whose x-forwarded-for is believed; none: the peer is the caller",
+    )
 
     database_url: SecretStr = Field(description="as atelier_gateway")
     database_connections_max: int = Field(default=12, ge=2)
@@ -61,6 +66,8 @@ class Settings(KeySettings):
     attendance_seconds: float = Field(default=2.0, gt=0, le=3.0)
     # Revocation must be seen within a second on every replica.
     key_cache_seconds: float = Field(default=0.5, ge=0, lt=1.0)
+    # Calls that were refused, or that changed nothing, are written down so often for each key.
+    audited_refusals_per_minute_max: int = Field(default=60, ge=1)
     drain_seconds: float = Field(default=20.0, ge=0)
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable
 from typing import Self, Unpack
 
+from atelier.audit_calls import AuditCalls
 from atelier.billing_calls import BillingCalls
 from atelier.connection import Connection
 from atelier.fleet_calls import FleetCalls
@@ -19,7 +20,14 @@ from atelier.v1.job_service_pb2 import Job, WatchJobResponse
 
 
 class AsyncClient(
-    JobCalls, ImageCalls, UsageCalls, BillingCalls, MarginCalls, TenantCalls, FleetCalls
+    JobCalls,
+    ImageCalls,
+    UsageCalls,
+    BillingCalls,
+    MarginCalls,
+    TenantCalls,
+    FleetCalls,
+    AuditCalls,
 ):
     """An installation, seen by one key. Make it inside the running event loop.
 

@@ -146,3 +146,6 @@ class Client:
     list_workers = Blocking(AsyncClient.list_workers)
     drain_worker = Blocking(AsyncClient.drain_worker)
     set_power_policy = Blocking(AsyncClient.set_power_policy)
+
+    # AuditService
+    list_audit_events = BlockingIterator(AsyncClient.list_audit_events)

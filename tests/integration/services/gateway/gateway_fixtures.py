@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from atelier.v1 import (
     api_key_service_pb2,
     api_key_service_pb2_grpc,
+    audit_service_pb2_grpc,
     billing_service_pb2,
     billing_service_pb2_grpc,
     fleet_service_pb2_grpc,
@@ -145,6 +146,7 @@ class Client:
         self.billing = billing_service_pb2_grpc.BillingServiceStub(self.channel)
         self.tenants = tenant_service_pb2_grpc.TenantServiceStub(self.channel)
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel)
+        self.audit = audit_service_pb2_grpc.AuditServiceStub(self.channel)
         self.fleet = fleet_service_pb2_grpc.FleetServiceStub(self.channel)
 
     async def send(self, method: str, raw: bytes) -> Any:

@@ -9,6 +9,7 @@ import click
 
 from atelier.cli.admin_commands import admin
 from atelier.cli.admin_invoice_commands import admin_invoices
+from atelier.cli.audit_command import audit
 from atelier.cli.budget_commands import budgets, ledger
 from atelier.cli.generate_command import generate
 from atelier.cli.invoice_commands import invoices
@@ -57,6 +58,7 @@ for command in (
     ledger,
     models,
     balance,
+    audit,
     admin,
     completion,
 ):
