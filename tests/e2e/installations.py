@@ -56,8 +56,8 @@ class Up:
         return self.log_path.read_text()
 
     def runs(self) -> "Up":
-        """Wait until it says where it listens."""
-        assert eventually(lambda: "the gateway listens at" in self.output(), seconds=60), (
+        """Wait until it says where it listens; a busy machine makes its checkpoint slowly."""
+        assert eventually(lambda: "the gateway listens at" in self.output(), seconds=150), (
             self.output()
         )
         return self
