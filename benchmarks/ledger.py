@@ -23,7 +23,7 @@ from typing import Final
 from database.migration_runner import migrate
 from database.pool import Pool, open_pool, tenant_snapshot, tenant_transaction, transaction
 from database.roles import RUN_TIME_ROLES
-from metering import ledger
+from metering import accounts, ledger
 from metering.budgets import BudgetEnforcement, BudgetPeriod, NewBudget, set_budget
 from metering.ledger_chain import seal_block, verify_ledger
 from metering.price_book import insert_price_version
@@ -59,7 +59,7 @@ async def open_tenant(operator: Pool, gateway: Pool, tenant_id: TenantId) -> Pri
     """A tenant with credit without end and three nested budgets."""
     async with transaction(operator) as conn:
         await insert_tenant(conn, NewTenant(tenant_id=tenant_id, display_name="A", currency="EUR"))
-        await ledger.open_accounts(conn, tenant_id=tenant_id, currency="EUR")
+        await accounts.open_accounts(conn, tenant_id=tenant_id, currency="EUR")
         await ledger.grant_credit(
             conn,
             tenant_id=tenant_id,

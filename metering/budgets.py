@@ -20,7 +20,7 @@ from metering.errors import BudgetExceededError, BudgetLimitError
 from tenants.ids import JobId, KeyId, TenantId
 
 if TYPE_CHECKING:
-    from metering.ledger import Hold
+    from metering.holds import Hold
 
 _QUERIES: Final = load_queries(__file__)
 _BUDGET_GUARD: Final = "budget_guard"

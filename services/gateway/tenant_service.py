@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from atelier.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 from database.pool import Connection, Pool, tenant_transaction, transaction
-from metering import ledger, ledger_reading
+from metering import accounts, ledger_reading
 from metering.errors import InsufficientBalanceError
 from services.gateway import operator_requests, resource_names
 from services.gateway.callers import current_caller
@@ -80,7 +80,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
                 tenant = await insert_tenant(conn, new)
             except TenantExistsError:
                 raise already_exists(name) from None
-            await ledger.open_accounts(conn, tenant_id=new.tenant_id, currency=new.currency)
+            await accounts.open_accounts(conn, tenant_id=new.tenant_id, currency=new.currency)
             await _set_credit_limit(conn, tenant, request.tenant)
             await operator_requests.complete(conn, once, name)
             return await _told(conn, tenant)
@@ -251,7 +251,7 @@ async def _set_credit_limit(
     if limit.nanos and limit.currency_code != tenant.currency:
         raise invalid_field("tenant.credit_limit.currency_code", f"must be {tenant.currency}")
     try:
-        await ledger.set_credit_limit(
+        await accounts.set_credit_limit(
             conn,
             tenant_id=tenant.tenant_id,
             currency=tenant.currency,

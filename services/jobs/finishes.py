@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from database.queries import load_queries
 from database.rows import typed_row
-from metering import ledger
+from metering import holds
 from metering.energy_source import EnergySource
 from metering.period_counters import count_up
 from metering.price_book import get_price
@@ -210,7 +210,7 @@ async def release_unfinished(
     failure_reason: str | None = None,
 ) -> None:
     """Free the holds of images that ended without a picture and tell so in their usage."""
-    await ledger.release(conn, [image.hold(job.currency) for image in images])
+    await holds.release(conn, [image.hold(job.currency) for image in images])
     for image in images:
         await insert_usage(
             conn,
@@ -278,9 +278,9 @@ async def _charge(
 ) -> None:
     hold = moved.hold(job.currency)
     # First the locks: with tiers, what an image costs depends on the captures before it.
-    await ledger.lock_hold(conn, hold)
+    await holds.lock_hold(conn, hold)
     rated = await _rate(conn, job, moved, drawn)
-    await ledger.capture(conn, hold, price_nanos=rated.total_nanos)
+    await holds.capture(conn, hold, price_nanos=rated.total_nanos)
     charged = cap(rated, hold.amount_nanos)
     if charged.total_nanos < rated.total_nanos:
         # The bounds of the price are too low for what this device draws with: the operator pays.

@@ -15,7 +15,7 @@ from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from database.rows import typed_row
-from metering.ledger import Hold
+from metering.holds import Hold
 from metering.price_document import Tier
 from services.jobs.image_states import AttemptOutcome, ImageState
 from services.jobs.job_moves import LockedJob, lock_job

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from database.queries import load_queries
 from database.rows import typed_row
-from metering import ledger
+from metering import holds
 from services.jobs.image_states import ImageState, JobState
 from services.jobs.job_moves import book_acceptance, lock_job
 from services.jobs.records import Image, ImageProgress, Job, JobEvent, NewImage, NewJob
@@ -224,7 +224,7 @@ async def _insert_images(
 async def _hold(
     conn: AsyncConnection, job_id: JobId, job: NewJob, images: Mapping[ImageId, NewImage]
 ) -> None:
-    transfers = await ledger.hold_images(
+    transfers = await holds.hold_images(
         conn,
         tenant_id=job.tenant_id,
         job_id=job_id,

@@ -18,7 +18,7 @@ from typing import TypeVar
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
-from metering import ledger
+from metering import accounts, ledger
 from metering.invariants import check_invariants
 from metering.price_book import insert_price_version
 from metering.price_document import Component, PriceComponent, PriceDocument, Tier
@@ -177,7 +177,7 @@ async def open_studio(postgres: Postgres, tenant_id: str) -> Studio:
                 tenant_id=tenant, display_name="Studio", currency="EUR", price_book=tenant_id
             ),
         )
-        await ledger.open_accounts(conn, tenant_id=tenant, currency="EUR")
+        await accounts.open_accounts(conn, tenant_id=tenant, currency="EUR")
         await ledger.grant_credit(
             conn,
             tenant_id=tenant,

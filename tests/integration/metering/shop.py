@@ -7,7 +7,7 @@ from typing import LiteralString
 
 from psycopg import AsyncConnection
 
-from metering import ledger
+from metering import accounts, ledger
 from metering.budgets import Budget, BudgetEnforcement, BudgetPeriod, NewBudget, set_budget
 from metering.energy_source import EnergySource
 from metering.invoice_document import Invoice, Party
@@ -289,7 +289,7 @@ async def open_shop(
             legal_name="ACME Kitchenware B.V.",
         ),
     )
-    await ledger.open_accounts(connection, tenant_id=tenant.tenant_id, currency="EUR")
+    await accounts.open_accounts(connection, tenant_id=tenant.tenant_id, currency="EUR")
     if credit_nanos:
         await ledger.grant_credit(
             connection,

@@ -11,7 +11,7 @@ import pytest
 from psycopg_pool import PoolTimeout
 
 from database.pool import Pool, tenant_transaction, transaction
-from metering import ledger, ledger_reading
+from metering import accounts, ledger, ledger_reading
 from metering.budgets import BudgetEnforcement, BudgetPeriod, NewBudget, list_budgets, set_budget
 from metering.errors import BudgetExceededError, InsufficientBalanceError
 from metering.invariants import check_invariants
@@ -79,7 +79,7 @@ async def open_rush(pools: Pools, pool: Pool, tenant_id: str, limits: dict[str, 
     tenant = TenantId(tenant_id)
     async with pools("atelier_operator") as operator, transaction(operator) as conn:
         await insert_tenant(conn, NewTenant(tenant_id=tenant, display_name="A", currency="EUR"))
-        await ledger.open_accounts(conn, tenant_id=tenant, currency="EUR")
+        await accounts.open_accounts(conn, tenant_id=tenant, currency="EUR")
         await ledger.grant_credit(
             conn,
             tenant_id=tenant,

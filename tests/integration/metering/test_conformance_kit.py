@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from database.pool import Pool, tenant_snapshot, transaction
-from metering import ledger
+from metering import accounts, ledger
 from metering.errors import InsufficientBalanceError, UnknownAccountError
 from metering.ledger_chain import seal_block, verify_ledger
 from services.jobs.requests import claim_request, complete_request
@@ -124,7 +124,7 @@ async def books(pools: Pools, fresh_tenant_id: str, seed: int) -> AsyncGenerator
         async with transaction(pool) as conn:
             new = NewTenant(tenant_id=tenant_id, display_name="A", currency="EUR")
             await insert_tenant(conn, new)
-            await ledger.open_accounts(conn, tenant_id=tenant_id, currency="EUR")
+            await accounts.open_accounts(conn, tenant_id=tenant_id, currency="EUR")
         yield Books(tenant_id=tenant_id, pool=pool, chance=random.Random(seed))
 
 
@@ -145,7 +145,7 @@ async def proven(books: Books) -> str | None:
 
 async def test_01_every_currency_balances_by_itself(books: Books) -> None:
     async with transaction(books.pool) as conn:
-        await ledger.open_accounts(conn, tenant_id=books.tenant_id, currency="JPY")
+        await accounts.open_accounts(conn, tenant_id=books.tenant_id, currency="JPY")
     await books.book_at_random(20)
     await books.book("FUNDING", "WALLET", books.chance.randint(1, 10**9), currency="JPY")
 

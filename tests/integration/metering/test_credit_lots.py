@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg import AsyncConnection
 
-from metering import ledger, ledger_reading
+from metering import accounts, ledger, ledger_reading
 from metering.credit_lots import list_lots, lots_to_expire
 from metering.errors import InsufficientBalanceError
 from metering.invariants import check_invariants
@@ -136,7 +136,7 @@ async def test_a_credit_limit_below_what_is_owed_is_refused(shop: Shop) -> None:
 
 async def set_limit(shop: Shop, credit_limit_nanos: int) -> None:
     await shop.as_role("atelier_operator")
-    await ledger.set_credit_limit(
+    await accounts.set_credit_limit(
         shop.connection,
         tenant_id=shop.tenant_id,
         currency="EUR",

@@ -13,7 +13,7 @@ from psycopg import conninfo
 from database.migration_runner import migrate
 from database.pool import Pool, open_pool, transaction
 from database.server import url_for
-from metering import ledger
+from metering import accounts, ledger
 from metering.price_book import insert_price_version
 from metering.price_document import Component, PriceComponent, PriceDocument, Tier
 from services.dispatch.token_publisher import publish_tokens, queue_length
@@ -140,7 +140,7 @@ async def accept_job(pool: Pool, *, images: int) -> None:
         await insert_tenant(
             connection, NewTenant(tenant_id=ACME, display_name="Acme", currency="EUR")
         )
-        await ledger.open_accounts(connection, tenant_id=ACME, currency="EUR")
+        await accounts.open_accounts(connection, tenant_id=ACME, currency="EUR")
         await ledger.grant_credit(
             connection,
             tenant_id=ACME,

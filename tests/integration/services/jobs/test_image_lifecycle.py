@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import AsyncConnection
 
-from metering import ledger, ledger_reading
+from metering import accounts, ledger, ledger_reading
 from metering.energy_source import EnergySource
 from metering.errors import InsufficientBalanceError
 from metering.price_book import insert_price_version
@@ -57,7 +57,7 @@ PRICE = PriceDocument(
 @pytest.fixture
 async def price_id(connection: AsyncConnection) -> PriceId:
     await insert_tenant(connection, NewTenant(tenant_id=ACME, display_name="Acme", currency="EUR"))
-    await ledger.open_accounts(connection, tenant_id=ACME, currency="EUR")
+    await accounts.open_accounts(connection, tenant_id=ACME, currency="EUR")
     await ledger.grant_credit(
         connection,
         tenant_id=ACME,

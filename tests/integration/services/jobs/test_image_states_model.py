@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
-from metering import budgets, ledger, ledger_chain, ledger_reading
+from metering import accounts, budgets, ledger, ledger_chain, ledger_reading
 from metering.credit_lots import lots_to_expire
 from metering.energy_source import EnergySource
 from metering.errors import BudgetExceededError, InsufficientBalanceError
@@ -360,7 +360,7 @@ class ImagesMachine(RuleBasedStateMachine):
 
 async def _open_shop(conn: AsyncConnection) -> PriceId:
     await insert_tenant(conn, NewTenant(tenant_id=ACME, display_name="Acme", currency="EUR"))
-    await ledger.open_accounts(conn, tenant_id=ACME, currency="EUR")
+    await accounts.open_accounts(conn, tenant_id=ACME, currency="EUR")
     await ledger.grant_credit(
         conn,
         tenant_id=ACME,
