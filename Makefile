@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-complete
 BUF_STAMP := protos/node_modules/.setup-complete
+TYPESCRIPT_STAMP := sdk/typescript/node_modules/.setup-complete
 # A Python of your own: make setup PYTHON=python3.13
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && exit; done; echo python3)
@@ -27,7 +28,7 @@ help: ## List the targets
 # ---------------------------------------------------------------- environment
 
 .PHONY: setup
-setup: $(STAMP) $(BUF_STAMP) ## Make the environment in .venv (quick when it is there)
+setup: $(STAMP) $(BUF_STAMP) $(TYPESCRIPT_STAMP) ## Make the environment in .venv (quick when it is there)
 
 $(STAMP): pyproject.toml requirements.lock requirements-servers.lock $(wildcard sdk/python/pyproject.toml)
 	@command -v $(PYTHON) >/dev/null || { echo "Atelier needs Python 3.11 or newer, and there is no '$(PYTHON)' here. Name yours: make setup PYTHON=/path/to/python3" >&2; exit 1; }
@@ -43,6 +44,12 @@ $(BUF_STAMP): protos/package-lock.json
 	@if command -v npm >/dev/null; then \
 	  echo "npm ci --prefix protos"; npm ci --prefix protos --no-audit --no-fund --loglevel error && touch $@; \
 	else echo "There is no npm here: buf is left out, 'make check' will skip its lint and breaking checks."; fi
+
+# The TypeScript SDK and what generates its code; without node it is left out, loudly.
+$(TYPESCRIPT_STAMP): sdk/typescript/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  echo "npm ci --prefix sdk/typescript"; npm ci --prefix sdk/typescript --no-audit --no-fund --loglevel error && touch $@; \
+	else echo "There is no npm here: the TypeScript SDK is neither generated, checked nor tested."; fi
 
 .PHONY: lock
 lock: ## Write requirements.lock from what .venv holds (after changing a version range)
@@ -66,7 +73,7 @@ up: $(STAMP) ## Run everything on this machine until Ctrl-C
 # ---------------------------------------------------------------- tests
 
 .PHONY: test
-test: $(STAMP) ## All tests that need no GPU: unit, architecture, integration, end to end
+test: $(STAMP) $(TYPESCRIPT_STAMP) ## All tests that need no GPU: unit, architecture, integration, end to end
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "not gpu and not browser and not chaos and not long"
 
 .PHONY: test-long
@@ -92,7 +99,7 @@ test-e2e: $(STAMP) ## The whole chain as real processes
 # ---------------------------------------------------------------- checks
 
 .PHONY: check
-check: check-style check-contract check-docker check-imports check-types ## Style, contract, generated code, Dockerfile, import rules, types
+check: check-style check-contract check-docker check-imports check-typescript check-types ## Style, contract, generated code, Dockerfile, import rules, types
 
 .PHONY: check-style
 check-style: $(STAMP)
@@ -100,7 +107,7 @@ check-style: $(STAMP)
 	$(BIN)/ruff format --check .
 
 .PHONY: check-contract
-check-contract: $(STAMP) $(BUF_STAMP)
+check-contract: $(STAMP) $(BUF_STAMP) $(TYPESCRIPT_STAMP)
 	$(BIN)/python protos/check_contract.py $(if $(BREAKING_AGAINST),--against $(BREAKING_AGAINST))
 
 .PHONY: check-imports
@@ -111,6 +118,11 @@ check-imports: $(STAMP)
 check-docker: $(STAMP)
 	$(BIN)/hadolint docker/Dockerfile
 
+.PHONY: check-typescript
+check-typescript: $(TYPESCRIPT_STAMP)
+	@if command -v npm >/dev/null; then npm run --prefix sdk/typescript --silent check; \
+	else echo "There is no npm here: the TypeScript SDK is NOT checked."; fi
+
 .PHONY: check-types
 check-types: $(STAMP)
 	$(BIN)/basedpyright --project pyproject.toml
@@ -118,7 +130,7 @@ check-types: $(STAMP)
 # ---------------------------------------------------------------- the rest
 
 .PHONY: protos
-protos: $(STAMP) ## Generate the code of the contract anew
+protos: $(STAMP) $(TYPESCRIPT_STAMP) ## Generate the code of the contract anew
 	$(BIN)/python protos/generate.py
 
 .PHONY: format

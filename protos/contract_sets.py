@@ -20,6 +20,7 @@ from google.protobuf import (
     timestamp_pb2,
 )
 from google.protobuf.descriptor import FileDescriptor
+from google.rpc import error_details_pb2  # pyright: ignore[reportMissingTypeStubs]
 
 PROTOS_FOLDER = Path(__file__).resolve().parent
 RULES_FILE = "buf/validate/validate.proto"
@@ -75,6 +76,16 @@ def without_rules(contract: descriptor_pb2.FileDescriptorSet) -> descriptor_pb2.
     # are unknown fields here, and the only ones.
     bare.DiscardUnknownFields()
     return bare
+
+
+def with_error_details(
+    contract: descriptor_pb2.FileDescriptorSet,
+) -> descriptor_pb2.FileDescriptorSet:
+    """Add what refusals carry, for languages whose packages do not bring google.rpc."""
+    wider = descriptor_pb2.FileDescriptorSet()
+    wider.CopyFrom(contract)
+    error_details_pb2.DESCRIPTOR.CopyToProto(wider.file.add())
+    return wider
 
 
 def public_part(contract: descriptor_pb2.FileDescriptorSet) -> bytes:

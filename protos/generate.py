@@ -3,6 +3,7 @@
 From the protos in this folder come
 
 * sdk/python/src/atelier/v1/: what customers and the gateway use, without the validation rules;
+* sdk/typescript/src/contract/: the same for TypeScript, where npm is;
 * services/internal/v1/: the contracts between our own processes;
 * services/gateway/contract.binpb: the public contract with its rules, which the gateway enforces.
 
@@ -22,8 +23,10 @@ from contract_sets import (
     contract_files,
     public_part,
     run_protoc,
+    with_error_details,
     without_rules,
 )
+from google.protobuf import descriptor_pb2
 
 ROOT = PROTOS_FOLDER.parent
 # Top folder of a proto file → where its Python package is rooted.
@@ -33,6 +36,8 @@ GATEWAY_SET = "services/gateway/contract.binpb"
 # UNIMPLEMENTED, and a servicer must be allowed to leave it out.
 ABSTRACT_MARK = b"    @_abc_1.abstractmethod\n"
 GENERATED_SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
+TYPESCRIPT_FOLDER = "sdk/typescript/src/contract"
+TYPESCRIPT_PLUGIN = ROOT / "sdk/typescript/node_modules/.bin/protoc-gen-es"
 
 
 def main() -> int:
@@ -70,7 +75,23 @@ def generate() -> dict[str, bytes]:
             for path in sorted(file for file in output.rglob("*") if file.is_file()):
                 relative = Path(package_root, path.relative_to(output)).as_posix()
                 files[relative] = path.read_bytes().replace(ABSTRACT_MARK, b"")
+        if typescript_is_generated():
+            files |= _typescript_files(contract, Path(folder))
     return files
+
+
+def typescript_is_generated() -> bool:
+    """Tell whether TypeScript is generated here: without npm it is left as it is, and said so.
+
+    Raises:
+        ContractError: npm is here, and what it should have installed is not.
+    """
+    if TYPESCRIPT_PLUGIN.exists():
+        return True
+    if shutil.which("npm") is not None:
+        raise ContractError("protoc-gen-es is missing: run `make setup`")
+    print("npm is not here: the TypeScript of the contract is neither made nor checked")
+    return False
 
 
 def report_differences(generated: dict[str, bytes]) -> int:
@@ -99,12 +120,15 @@ def write(generated: dict[str, bytes]) -> None:
 def existing_files() -> set[str]:
     """Find generated files in the working tree, also of protos that are gone."""
     folders = (ROOT / "sdk/python/src/atelier/v1", ROOT / "services/internal")
-    return {
-        path.relative_to(ROOT).as_posix()
+    found = [
+        path
         for folder in folders
         for path in folder.rglob("*_pb2*.py*")
         if path.name.endswith(GENERATED_SUFFIXES)
-    }
+    ]
+    if TYPESCRIPT_PLUGIN.exists():
+        found += (ROOT / TYPESCRIPT_FOLDER).rglob("*_pb.ts")
+    return {path.relative_to(ROOT).as_posix() for path in found}
 
 
 def _generate_messages(descriptor_set: Path, output: Path, names: list[str]) -> None:
@@ -125,6 +149,26 @@ def _generate_services(descriptor_set: Path, output: Path, names: list[str]) -> 
         f"--mypy_grpc_out=quiet:{output}",
         *names,
     )
+
+
+def _typescript_files(contract: descriptor_pb2.FileDescriptorSet, folder: Path) -> dict[str, bytes]:
+    bare = folder / "typescript.binpb"
+    output = folder / "typescript"
+    output.mkdir()
+    public = with_error_details(without_rules(contract))
+    bare.write_bytes(public.SerializeToString(deterministic=True))
+    ours = [file.name for file in public.file if file.name.startswith(("atelier/", "google/rpc/"))]
+    run_protoc(
+        f"--descriptor_set_in={bare}",
+        f"--plugin=protoc-gen-es={TYPESCRIPT_PLUGIN}",
+        "--es_opt=target=ts,import_extension=js",
+        f"--es_out={output}",
+        *ours,
+    )
+    return {
+        f"{TYPESCRIPT_FOLDER}/{path.relative_to(output).as_posix()}": path.read_bytes()
+        for path in sorted(output.rglob("*.ts"))
+    }
 
 
 def _plugin(name: str) -> str:
