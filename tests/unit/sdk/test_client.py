@@ -275,3 +275,24 @@ async def test_a_list_that_was_not_read_to_its_end_may_outlive_its_client(addres
         unfinished.close()
 
     await asyncio.to_thread(use)
+
+
+async def test_clients_in_many_threads_come_and_go_without_disturbing_one_another(
+    address: str, service: SmallJobService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.watch_parts = deque([news("1", image=finished_image("i1"))] for _ in range(200))
+
+    def use() -> int:
+        found = 0
+        for _ in range(8):
+            with atelier.Client(address, api_key="key") as client:
+                # Left in the middle, and so is its call.
+                found += next(client.watch_job(JOB)).HasField("image")
+        return found
+
+    async with asyncio.TaskGroup() as group:
+        uses = [group.create_task(asyncio.to_thread(use)) for _ in range(8)]
+
+    assert [one.result() for one in uses] == [8] * 8
+    # gRPC calls every event loop it has seen; one that was closed would complain here.
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []

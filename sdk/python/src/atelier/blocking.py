@@ -1,11 +1,14 @@
 """Async methods as ordinary ones: the logic exists once, in the async client.
 
-An event loop runs in a thread of its own. `Blocking(AsyncClient.get_job)` is a method with the same
+One event loop runs in a thread of its own for all clients of the process: gRPC's asyncio has one
+queue of events for a whole process, and a loop that is closed while others live is still called.
+`Blocking(AsyncClient.get_job)` is a method with the same
 parameters that waits for the answer; `BlockingIterator` does the same for what is iterated over.
 """
 
 import asyncio
 import functools
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -43,21 +46,20 @@ class BackgroundLoop:
                     return
                 yield item
         finally:
-            # A generator that was forgotten may be collected after its client was closed.
-            if not self._loop.is_closed():
-                self.run(items.aclose())
-
-    def close(self) -> None:
-        if self._loop.is_closed():
-            return
-        self.run(self._loop.shutdown_asyncgens())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+            self.run(items.aclose())
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+
+
+@functools.cache
+def shared_loop() -> BackgroundLoop:
+    """Return the loop of this process; a child that was forked makes its own."""
+    return BackgroundLoop()
+
+
+os.register_at_fork(after_in_child=shared_loop.cache_clear)
 
 
 async def _next(items: AsyncGenerator[ResultT, None]) -> ResultT:

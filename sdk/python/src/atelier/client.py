@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Self, Unpack
 
 from atelier.async_client import AsyncClient, AsyncJobHandle
-from atelier.blocking import BackgroundLoop, Blocking, BlockingIterator
+from atelier.blocking import BackgroundLoop, Blocking, BlockingIterator, shared_loop
 from atelier.job_calls import JobOptions, SpecLike
 from atelier.names import OWN_TENANT
 from atelier.retries import RetryPolicy
@@ -57,12 +57,8 @@ class Client:
                 root_certificates=root_certificates,
             )
 
-        self.loop = BackgroundLoop()
-        try:
-            self.target = self.loop.run(make())
-        except BaseException:
-            self.loop.close()
-            raise
+        self.loop = shared_loop()
+        self.target = self.loop.run(make())
 
     def create_job(self, specs: Iterable[SpecLike], **options: Unpack[JobOptions]) -> JobHandle:
         """Order pictures and hold on to the job: `for image in job.images()`."""
@@ -70,7 +66,6 @@ class Client:
 
     def close(self) -> None:
         self.loop.run(self.target.close())
-        self.loop.close()
 
     def __enter__(self) -> Self:
         return self
