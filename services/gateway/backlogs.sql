@@ -18,7 +18,7 @@ ORDER BY job.tier = 'INTERACTIVE' DESC, job.last_claim_time NULLS FIRST, job.cre
 SELECT image.job_id, image.tier, image.model, image.width, image.height, image.num_inference_steps,
     coalesce(progress.step, 0) AS step
 FROM worker_sessions AS session
-JOIN images AS image USING (session_id)
+JOIN images AS image USING (tenant_id, session_id)
 LEFT JOIN image_progress AS progress ON progress.image_id = image.image_id AND progress.attempt = image.attempt
 WHERE session.tenant_id = %(tenant_id)s AND session.end_time IS NULL AND image.state = 'RUNNING';
 

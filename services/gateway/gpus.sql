@@ -8,8 +8,8 @@ SELECT gpu.gpu_id, gpu.display_name, gpu.kind, gpu.device_uuid, gpu.memory_bytes
     policy.update_time AS policy_update_time,
     (SELECT count(*)
      FROM worker_sessions AS session
-     JOIN images ON images.session_id = session.session_id AND images.state = 'RUNNING'
-     WHERE session.gpu_id = gpu.gpu_id AND session.end_time IS NULL) AS running_image_count
+     JOIN images USING (tenant_id, session_id)
+     WHERE session.gpu_id = gpu.gpu_id AND session.end_time IS NULL AND images.state = 'RUNNING') AS running_image_count
 FROM gpus AS gpu
 LEFT JOIN gpu_samples AS sample USING (gpu_id)
 LEFT JOIN workers AS worker USING (gpu_id)
@@ -29,8 +29,9 @@ SELECT worker.gpu_id, worker.tenant_id, worker.model, worker.launcher, worker.is
     worker.restart_count, worker.start_time, handover.cold_start_seconds, handover.drain_seconds,
     (SELECT count(*)
      FROM worker_sessions AS session
-     JOIN images ON images.session_id = session.session_id AND images.state = 'RUNNING'
+     JOIN images USING (tenant_id, session_id)
      WHERE session.gpu_id = worker.gpu_id AND session.tenant_id = worker.tenant_id AND session.end_time IS NULL
+         AND images.state = 'RUNNING'
     ) AS running_image_count
 FROM workers AS worker
 LEFT JOIN LATERAL (

@@ -8,7 +8,7 @@ WHERE end_time IS NULL AND lease_expire_time < clock_timestamp()
 SELECT images.image_id, images.attempt, images.claim_token, images.lost_attempt_count,
     coalesce(attempts.began_step, false) AS began_step
 FROM images
-JOIN worker_sessions USING (session_id)
+JOIN worker_sessions USING (tenant_id, session_id)
 LEFT JOIN attempts ON attempts.image_id = images.image_id AND attempts.attempt = images.attempt
 WHERE images.state = 'RUNNING' AND worker_sessions.end_time IS NOT NULL
 ORDER BY images.job_id, images.image_id

@@ -98,14 +98,9 @@ async def heartbeat(
     *,
     tenant_id: TenantId,
     lease_seconds: float,
-) -> SessionTruth | None:
-    """Renew the session's lease and read the truth for its worker.
-
-    None when the session's id belongs to another tenant: nothing was changed.
-    """
+) -> SessionTruth:
+    """Renew the session's lease and read the truth for its worker."""
     session = await _renew(conn, beat, tenant_id=tenant_id, lease_seconds=lease_seconds)
-    if session is None:
-        return None
     await _note_begun(conn, beat)
     return await _truth(conn, beat, session, tenant_id=tenant_id)
 
@@ -170,7 +165,7 @@ async def end_session(conn: AsyncConnection, session_id: SessionId) -> None:
 
 async def _renew(
     conn: AsyncConnection, beat: Heartbeat, *, tenant_id: TenantId, lease_seconds: float
-) -> _Session | None:
+) -> _Session:
     async with conn.cursor(row_factory=typed_row(_Session)) as cursor:
         await cursor.execute(
             _QUERIES["upsert_session"],
@@ -188,7 +183,9 @@ async def _renew(
                 "lease_seconds": lease_seconds,
             },
         )
-        return await cursor.fetchone()
+        session = await cursor.fetchone()
+    assert session is not None, "an upsert returns its row"
+    return session
 
 
 async def _note_begun(conn: AsyncConnection, beat: Heartbeat) -> None:

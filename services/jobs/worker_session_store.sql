@@ -4,12 +4,11 @@ INSERT INTO worker_sessions (tenant_id, session_id, gpu_id, model, process_id, r
 VALUES (%(tenant_id)s, %(session_id)s, %(gpu_id)s, %(model)s, %(process_id)s, %(ready)s, %(waiting_tokens)s,
     %(batch_slots_free)s, %(interactive_slots_free)s, %(engine_step_counter)s,
     clock_timestamp() + make_interval(secs => %(lease_seconds)s))
-ON CONFLICT (session_id) DO UPDATE
+ON CONFLICT (tenant_id, session_id) DO UPDATE
 SET ready = excluded.ready, waiting_tokens = excluded.waiting_tokens, batch_slots_free = excluded.batch_slots_free,
     interactive_slots_free = excluded.interactive_slots_free, engine_step_counter = excluded.engine_step_counter,
     -- A session that was given up for lost and comes back goes on; its lost attempts do not.
     end_time = NULL, lease_expire_time = excluded.lease_expire_time
-WHERE worker_sessions.tenant_id = excluded.tenant_id
 RETURNING drain, lease_expire_time,
     coalesce((SELECT duty_cycle FROM gpus WHERE gpus.gpu_id = worker_sessions.gpu_id), 1) AS duty_cycle;
 

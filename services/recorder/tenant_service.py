@@ -138,8 +138,6 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
             truth = await worker_session_store.heartbeat(
                 conn, beat, tenant_id=self._tenant_id, lease_seconds=self._lease_seconds
             )
-        if truth is None:
-            raise MessageInvalidError("session_id: choose another one")
         self._remember(beat.worker)
         if writes_progress:
             # Apart from the lease, so that a watcher's row never holds a heartbeat up.

@@ -28,26 +28,6 @@ async def test_a_tenant_is_set_in_its_transaction_and_gone_after_it(postgres: Po
     assert after == ("",)
 
 
-async def test_interleaved_and_cancelled_transactions_never_see_another_tenant(
-    postgres: Postgres,
-) -> None:
-    async with open_pool(postgres.url("atelier_gateway"), size_max=4) as pool:
-
-        async def look(number: int) -> bool:
-            tenant = f"tenant-{number % 7}"
-            async with tenant_transaction(pool, tenant) as connection:
-                await asyncio.sleep(0)
-                return await (await connection.execute(TENANT)).fetchone() == (tenant,)
-
-        calls = [asyncio.create_task(look(number)) for number in range(2000)]
-        await asyncio.sleep(0.2)
-        for call in calls[::11]:
-            call.cancel()
-        seen = await asyncio.gather(*calls, return_exceptions=True)
-
-    assert {answer for answer in seen if not isinstance(answer, BaseException)} == {True}
-
-
 async def test_a_killed_backend_costs_no_call(postgres: Postgres) -> None:
     async with open_pool(postgres.url("atelier_gateway"), size_max=1) as pool:
         async with transaction(pool) as connection:

@@ -351,11 +351,9 @@ class ImagesMachine(RuleBasedStateMachine):
             engine_step_counter=0,
             running=running,
         )
-        truth = self.run(
+        return self.run(
             worker_session_store.heartbeat(self.conn, beat, tenant_id=ACME, lease_seconds=60)
         )
-        assert truth is not None
-        return truth
 
 
 async def _open_shop(conn: AsyncConnection) -> PriceId:

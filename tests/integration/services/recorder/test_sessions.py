@@ -330,24 +330,27 @@ async def test_a_session_outlives_its_recorder(
     assert await session.finish(drawn(work.held))
 
 
-async def test_another_tenants_session_id_is_refused(
+async def test_a_session_of_the_same_name_at_another_tenant_sees_and_holds_nothing_of_this_one(
     session: Session, studio: Studio, run: RunDirectory, postgres: Postgres
 ) -> None:
     stranger = await open_studio(postgres, f"{studio.tenant_id}-b")
     make_tenant_directory(run.path, stranger.tenant_id)
     await until_served(run.recorder_socket(stranger.tenant_id))
-    await session.heard()
+    await studio.accept(spec())
+    work = await session.claim()
 
     address = f"unix:{run.recorder_socket(stranger.tenant_id)}"
     async with grpc.aio.insecure_channel(address) as channel:
         beat = recorder_pb2.AttendRequest(
-            session_id=session.session_id, model="tiny", gpu_id="cpu-0"
+            session_id=session.session_id, model="tiny", gpu_id="cpu-0", ready=True
         )
-        call = recorder_pb2_grpc.RecorderServiceStub(channel).Attend(iter([beat]))
-        code = await call.code()
+        stub = recorder_pb2_grpc.RecorderServiceStub(channel)
+        # Their stream ends, and with it their session of that name.
+        truths = [truth async for truth in stub.Attend(iter([beat]))]
 
-    assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert await session.heard()
+    assert len(truths) == 1
+    assert (list(truths[0].cancel_wishes), list(truths[0].invalid_attempts)) == ([], [])
+    assert await session.finish(drawn(work.held))
 
 
 async def test_a_worker_hears_the_pace_of_its_gpu_with_its_next_heartbeat(
