@@ -84,6 +84,10 @@ test-long: $(STAMP) ## What takes minutes: 100,000 facts, ten seeds, long state 
 mutants: $(STAMP) ## Break every guard of the tables and many lines in turn; the tests must notice
 	$(BIN)/python -m tests.mutants
 
+.PHONY: isolation-matrix
+isolation-matrix: $(STAMP) ## Ask every call as everybody and write docs/isolation-matrix.md
+	ATELIER_WRITE_ISOLATION_MATRIX=1 $(BIN)/python -m pytest -n 0 tests/integration/services/gateway/test_isolation_matrix.py
+
 .PHONY: test-gpu
 test-gpu: $(STAMP) ## The tests that need an NVIDIA GPU and a CUDA build of PyTorch
 	$(BIN)/python -m pytest -m gpu tests/gpu

@@ -17,7 +17,6 @@ from atelier.v1 import (
     model_service_pb2,
     price_pb2,
     tenant_service_pb2,
-    usage_service_pb2,
 )
 from services.gateway.bootstrap import make_first_operator_key
 from services.gateway.errors import OperatorKeyExistsError
@@ -300,130 +299,6 @@ async def test_an_operator_changes_what_the_mask_names(
     assert (changed.legal_name, changed.vat_id) == ("Acme Ltd", "")
     assert (changed.quotas.queued_images_max, changed.quotas.gpu_weight) == (5, 2.5)
     assert (refused.reason, refused.fields) == ("UNSUPPORTED_PARAMETER", ["update_mask"])
-
-
-# Every call that names something of a tenant; (name of the thing) → call.
-NAMING: dict[str, tuple[str, Callable[[Studio, str], Any]]] = {
-    "GetJob": (
-        "jobs/{job}",
-        lambda who, name: who.admin.jobs.GetJob(job_service_pb2.GetJobRequest(name=name)),
-    ),
-    "CancelJob": (
-        "jobs/{job}",
-        lambda who, name: who.admin.jobs.CancelJob(job_service_pb2.CancelJobRequest(name=name)),
-    ),
-    "WatchJob": (
-        "jobs/{job}",
-        lambda who, name: who.admin.jobs.WatchJob(
-            job_service_pb2.WatchJobRequest(name=name)
-        ).read(),
-    ),
-    "ListImages": (
-        "jobs/{job}",
-        lambda who, name: who.admin.jobs.ListImages(job_service_pb2.ListImagesRequest(parent=name)),
-    ),
-    "RetryFailedImages": (
-        "jobs/{job}",
-        lambda who, name: who.admin.jobs.RetryFailedImages(
-            job_service_pb2.RetryFailedImagesRequest(name=name, request_id=str(uuid4()))
-        ),
-    ),
-    "GetImage": (
-        "jobs/{job}/images/{image}",
-        lambda who, name: who.admin.jobs.GetImage(job_service_pb2.GetImageRequest(name=name)),
-    ),
-    "DownloadImage": (
-        "jobs/{job}/images/{image}",
-        lambda who, name: who.admin.jobs.DownloadImage(
-            job_service_pb2.DownloadImageRequest(name=name)
-        ).read(),
-    ),
-    "RevokeApiKey": (
-        "apiKeys/{key}",
-        lambda who, name: who.admin.api_keys.RevokeApiKey(
-            api_key_service_pb2.RevokeApiKeyRequest(name=name)
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize("call", NAMING)
-async def test_another_tenants_thing_looks_like_a_missing_one(
-    acme: Studio, zeta: Studio, call: str
-) -> None:
-    pattern, make = NAMING[call]
-    job = await acme.member.jobs.CreateJob(create_job())
-    images = await acme.member.jobs.ListImages(job_service_pb2.ListImagesRequest(parent=job.name))
-    ids = {
-        "job": job.name.rpartition("/")[2],
-        "image": images.images[0].name.rpartition("/")[2],
-        "key": (acme.member.key or "").split("_")[2],
-    }
-    nothing = {"job": "0" * 20, "image": "1" * 20, "key": "2" * 12}
-    foreign = f"tenants/{acme.tenant_id}/{pattern.format(**ids)}"
-    foreign_id_in_own = f"tenants/{zeta.tenant_id}/{pattern.format(**ids)}"
-    missing = f"tenants/{zeta.tenant_id}/{pattern.format(**nothing)}"
-    no_tenant = f"tenants/nobody/{pattern.format(**nothing)}"
-
-    answers = [
-        await refusal(make(zeta, name)) for name in (foreign, foreign_id_in_own, missing, no_tenant)
-    ]
-
-    assert {(answer.code, answer.reason) for answer in answers} == {
-        ("NOT_FOUND", "RESOURCE_NOT_FOUND")
-    }
-    assert [answer.metadata for answer in answers] == [
-        {"name": foreign},
-        {"name": foreign_id_in_own},
-        {"name": missing},
-        {"name": no_tenant},
-    ]
-    assert [answer.message for answer in answers] == [
-        f"there is no {name}" for name in (foreign, foreign_id_in_own, missing, no_tenant)
-    ]
-
-
-PARENTS: dict[str, Callable[[Studio, str], Any]] = {
-    "CreateJob": lambda who, parent: who.admin.jobs.CreateJob(create_job(parent=parent)),
-    "ListJobs": lambda who, parent: who.admin.jobs.ListJobs(
-        job_service_pb2.ListJobsRequest(parent=parent)
-    ),
-    "ListApiKeys": lambda who, parent: who.admin.api_keys.ListApiKeys(
-        api_key_service_pb2.ListApiKeysRequest(parent=parent)
-    ),
-    "CreateApiKey": lambda who, parent: who.admin.api_keys.CreateApiKey(
-        api_key_service_pb2.CreateApiKeyRequest(
-            parent=parent, api_key=api_key_service_pb2.ApiKey(), request_id=str(uuid4())
-        )
-    ),
-    "GetTenant": lambda who, parent: who.admin.tenants.GetTenant(
-        tenant_service_pb2.GetTenantRequest(name=parent)
-    ),
-    "ListPrices": lambda who, parent: who.admin.billing.ListPrices(
-        billing_service_pb2.ListPricesRequest(parent=parent)
-    ),
-    "ListInvoices": lambda who, parent: who.admin.billing.ListInvoices(
-        billing_service_pb2.ListInvoicesRequest(parent=parent)
-    ),
-    "QueryUsage": lambda who, parent: who.admin.usage.QueryUsage(
-        usage_service_pb2.QueryUsageRequest(parent=parent)
-    ),
-    "ListUsageRecords": lambda who, parent: who.admin.usage.ListUsageRecords(
-        usage_service_pb2.ListUsageRecordsRequest(parent=parent)
-    ),
-}
-
-
-@pytest.mark.parametrize("call", PARENTS)
-async def test_another_tenant_looks_like_a_missing_one(
-    acme: Studio, zeta: Studio, call: str
-) -> None:
-    foreign = await refusal(PARENTS[call](zeta, f"tenants/{acme.tenant_id}"))
-    missing = await refusal(PARENTS[call](zeta, "tenants/nobody"))
-
-    assert (foreign.code, foreign.reason) == ("NOT_FOUND", "RESOURCE_NOT_FOUND")
-    assert (missing.code, missing.reason) == ("NOT_FOUND", "RESOURCE_NOT_FOUND")
-    assert foreign.metadata == {"name": f"tenants/{acme.tenant_id}"}
 
 
 async def test_two_tenants_may_use_the_same_request_id(acme: Studio, zeta: Studio) -> None:

@@ -1,0 +1,96 @@
+"""Nobody learns anything of another tenant, whatever the call and whoever asks."""
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from atelier.v1 import api_key_service_pb2, model_service_pb2
+from services.gateway.method_rights import RIGHTS
+from tenants.api_keys import Role
+from tests.integration.services.gateway.gateway_fixtures import (
+    Client,
+    ServedGateway,
+    Studio,
+    refusal,
+)
+from tests.isolation_matrix import document
+from tests.isolation_matrix.calls import CALLS
+from tests.isolation_matrix.contract_names import fields_with_names
+from tests.isolation_matrix.matrix import Matrix, methods, name_of, naming_fields
+from tests.isolation_matrix.world import make_side
+
+pytestmark = pytest.mark.integration
+
+PATIENCE_SECONDS = 30.0
+# Refused whatever it names: webhooks are not built yet.
+NOT_SERVED = {"job.webhook"}
+
+
+def test_every_call_of_the_contract_has_its_line_and_no_other_has() -> None:
+    assert set(CALLS) == {name_of(method) for method in methods()}
+
+
+def test_a_request_names_all_that_the_contract_lets_a_tenant_name() -> None:
+    unnamed = {
+        name_of(method): missing
+        for method in methods()
+        if Role.ADMIN in RIGHTS[f"/{method.containing_service.full_name}/{method.name}"].roles
+        and (
+            missing := fields_with_names(method.input_type.full_name)
+            - set(naming_fields(CALLS[name_of(method)]))
+            - NOT_SERVED
+        )
+    }
+
+    assert unnamed == {}
+
+
+async def test_nobody_learns_anything_of_another_tenant(gateway: ServedGateway) -> None:
+    asker, other, spare = [await make_side(gateway) for _ in range(3)]
+    revoked = await revoked_client(gateway, asker.studio)
+    matrix = Matrix(gateway=gateway, asker=asker, other=other, spare=spare, revoked=revoked)
+    before = await rows_of(gateway, other.names.tenant)
+
+    lines = await matrix.run()
+
+    if os.environ.get("ATELIER_WRITE_ISOLATION_MATRIX"):
+        document.PATH.write_text(document.page(lines))
+    print(f"{matrix.cell_count} requests")
+    assert matrix.problems == []
+    assert await rows_of(gateway, other.names.tenant) == before
+    assert document.PATH.read_text() == document.page(lines), "make isolation-matrix"
+
+
+async def revoked_client(gateway: ServedGateway, studio: Studio) -> Client:
+    """Revoke a key and wait until the gateway knows."""
+    key = await gateway.new_key(studio.tenant_id, "KEY_ROLE_ADMIN")
+    client = gateway.client(key)
+    name = f"tenants/-/apiKeys/{key.split('_')[2]}"
+    await studio.admin.api_keys.RevokeApiKey(api_key_service_pb2.RevokeApiKeyRequest(name=name))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        refused = await refusal(client.models.ListModels(model_service_pb2.ListModelsRequest()))
+        if refused.reason == "KEY_REVOKED":
+            return client
+        assert time.monotonic() < deadline, refused
+        await asyncio.sleep(0.05)
+
+
+async def rows_of(gateway: ServedGateway, tenant_id: str) -> dict[str, Any]:
+    """Everything that the database holds of a tenant, table by table, in a hash for each."""
+    tables = await gateway.rows(
+        "SELECT DISTINCT table_name FROM information_schema.columns JOIN information_schema.tables"
+        " USING (table_name) WHERE column_name = 'tenant_id' AND columns.table_schema = 'public'"
+    )
+    found: dict[str, Any] = {}
+    for (table,) in tables:
+        query = sql.SQL(
+            "SELECT count(*), md5(string_agg(r::text, E'\\n' ORDER BY r::text))"
+            " FROM {} AS r WHERE tenant_id = %(tenant)s"
+        ).format(sql.Identifier(table))
+        found[table] = await gateway.rows(query.as_string(), tenant=tenant_id)
+    return found
