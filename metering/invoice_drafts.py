@@ -1,37 +1,23 @@
 """Drafts: what a period's invoice would say at this moment, derived from usage and the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from psycopg import AsyncConnection
-
-from database.queries import load_queries
-from database.rows import typed_row
+from database.pool import Connection
 from metering import price_document
 from metering.energy_factors import EnergyFactors
-from metering.energy_source import EnergySource
 from metering.errors import LedgerMismatchError
-from metering.invoice_document import (
-    Invoice,
-    InvoiceDay,
-    InvoiceEnergy,
-    InvoiceFailure,
-    InvoiceImage,
-    InvoiceState,
-    Party,
-)
-from metering.invoice_period_end import UsageLineSum
+from metering.invoice_chain import InvoiceChain
+from metering.invoice_document import Invoice, InvoiceEnergy, InvoiceState, Party
 from metering.invoice_totals import InvoiceTotals, total_invoice
+from metering.invoice_usage import EnergySum, PeriodUsage, PinnedPrice, read_period
 from metering.periods import BillingPeriod
-from metering.price_book import current_price
+from metering.price_book import price_in_force
 from tenants.ids import PriceId
 from tenants.tenant_store import Tenant
 
-_QUERIES: Final = load_queries(__file__)
-# Four pages of appendix; who draws more takes the CSV of usage.
-_APPENDIX_IMAGES_MAX: Final = 200
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _ALWAYS: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -45,32 +31,6 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InvoiceChain:
-    """How far a tenant is invoiced: the last finalized period, and what waits behind it."""
-
-    last_invoice_id: str | None
-    last_end_time: datetime | None
-    first_waiting_time: datetime | None
-
-    def is_past(self, period: BillingPeriod) -> bool:
-        """Whether a period ends before what is finalized; what comes late goes to the next one."""
-        return self.last_end_time is not None and period.end_time <= self.last_end_time
-
-    def start_of(self, period: BillingPeriod) -> datetime:
-        """Begin where the month before was ended, also when the tenant's time zone has changed."""
-        if self.last_end_time is None:
-            return period.start_time
-        if self.last_invoice_id == period.preceding.invoice_id:
-            return self.last_end_time
-        return max(period.start_time, self.last_end_time)
-
-    def is_next(self, period: BillingPeriod) -> bool:
-        """Whether nothing waits between the last finalized period and this one."""
-        waiting_time = self.first_waiting_time
-        return waiting_time is None or waiting_time >= self.start_of(period)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A draft, and what its totals mean for the ledger."""
 
@@ -78,60 +38,8 @@ class Draft:
     totals: InvoiceTotals
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Price:
-    price_id: PriceId
-    document: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _EnergySum:
-    model: str
-    energy_source: EnergySource
-    factors_number: int
-    image_count: int
-    energy_millijoules: int
-    energy_error_millijoules: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PeriodUsage:
-    """Everything of one period, read by one statement and so at one instant."""
-
-    image_count: int
-    failed_image_count: int
-    priced_nanos: int
-    captured_nanos: int
-    prepaid_nanos: int
-    line_sums: tuple[UsageLineSum, ...]
-    prices: tuple[_Price, ...]
-    energy: tuple[_EnergySum, ...]
-    days: tuple[InvoiceDay, ...]
-    failures: tuple[InvoiceFailure, ...]
-    images: tuple[InvoiceImage, ...]
-
-
-async def get_chain(conn: AsyncConnection, tenant: Tenant) -> InvoiceChain:
-    """Find out how far a tenant is invoiced."""
-    async with conn.cursor(row_factory=typed_row(InvoiceChain)) as cursor:
-        await cursor.execute(_QUERIES["get_chain"], {"tenant_id": tenant.tenant_id})
-        chain = await cursor.fetchone()
-    assert chain is not None, "it is one row, whatever was finalized"
-    return chain
-
-
-async def take_usage(
-    conn: AsyncConnection, tenant: Tenant, *, invoice_id: str, end_time: datetime
-) -> None:
-    """Put everything that waits, and was charged before a time, onto an invoice; for good."""
-    await conn.execute(
-        _QUERIES["take_usage"],
-        {"tenant_id": tenant.tenant_id, "invoice_id": invoice_id, "end_time": end_time},
-    )
-
-
 async def derive_draft(
-    conn: AsyncConnection,
+    conn: Connection,
     tenant: Tenant,
     *,
     period: BillingPeriod,
@@ -143,36 +51,93 @@ async def derive_draft(
     """Derive the invoice of a period from what waits for it, or from what it has taken.
 
     Late facts of earlier periods are on the next invoice that is finalized, and on no other.
+    Prepaid credit that earlier months will use up, when they are finalized, is not promised again.
 
     Raises:
         LedgerMismatchError: usage and captures of the period differ; nothing may be invoiced.
     """
-    start_time = chain.start_of(period)
-    late_before = chain.last_end_time if chain.is_next(period) else None
-    usage = await _read_period(
+    promised_nanos = 0
+    if not taken:
+        for earlier in _waiting_before(period, chain):
+            _, totals = await _settle(
+                conn, tenant, earlier, chain, now=now, promised_nanos=promised_nanos
+            )
+            promised_nanos += totals.credit_applied_nanos
+    usage, totals = await _settle(
         conn,
         tenant,
-        start_time=start_time,
+        period,
+        chain,
+        now=now,
+        promised_nanos=promised_nanos,
+        taken=taken,
+        factors=issuer.energy_factors,
+    )
+    invoice = _invoice(
+        tenant, usage, totals, period=period, chain=chain, issuer=issuer, issue_time=now
+    )
+    return Draft(invoice=invoice, totals=totals)
+
+
+def _waiting_before(period: BillingPeriod, chain: InvoiceChain) -> Iterator[BillingPeriod]:
+    """The months from the next to be finalized up to, not including, this one."""
+    if chain.next_id is None:
+        return
+    waiting = BillingPeriod.parse(chain.next_id, time_zone=chain.time_zone)
+    while waiting.invoice_id < period.invoice_id:
+        yield waiting
+        waiting = waiting.following
+
+
+async def _settle(
+    conn: Connection,
+    tenant: Tenant,
+    period: BillingPeriod,
+    chain: InvoiceChain,
+    *,
+    now: datetime,
+    promised_nanos: int,
+    taken: bool = False,
+    factors: Sequence[EnergyFactors] = (),
+) -> tuple[PeriodUsage, InvoiceTotals]:
+    late_before = chain.last_end_time if chain.is_next(period) else None
+    usage = await read_period(
+        conn,
+        tenant,
+        start_time=chain.start_of(period),
         end_time=period.end_time,
         late_before=_ALWAYS if taken else late_before or _NEVER,
         taken_by=period.invoice_id if taken else None,
-        factors=issuer.energy_factors,
+        factors=factors,
     )
     _check_against_ledger(usage, tenant=tenant, period=period)
     totals = total_invoice(
         usage.line_sums,
         _documents(usage.prices),
         currency=tenant.currency,
-        prepaid_nanos=usage.prepaid_nanos,
+        prepaid_nanos=usage.prepaid_nanos - promised_nanos,
         period_price=await _period_price(conn, tenant, period=period, now=now),
     )
-    invoice = Invoice(
+    return usage, totals
+
+
+def _invoice(
+    tenant: Tenant,
+    usage: PeriodUsage,
+    totals: InvoiceTotals,
+    *,
+    period: BillingPeriod,
+    chain: InvoiceChain,
+    issuer: Issuer,
+    issue_time: datetime,
+) -> Invoice:
+    return Invoice(
         tenant_id=tenant.tenant_id,
         invoice_id=period.invoice_id,
         invoice_number=None,
         state=InvoiceState.DRAFT,
-        issue_time=now,
-        billing_period_start=start_time,
+        issue_time=issue_time,
+        billing_period_start=chain.start_of(period),
         billing_period_end=period.end_time,
         time_zone=tenant.time_zone,
         seller=issuer.seller,
@@ -191,54 +156,23 @@ async def derive_draft(
         days=usage.days,
         failures=usage.failures,
     )
-    return Draft(invoice=invoice, totals=totals)
-
-
-async def _read_period(
-    conn: AsyncConnection,
-    tenant: Tenant,
-    *,
-    start_time: datetime,
-    end_time: datetime,
-    late_before: datetime,
-    taken_by: str | None,
-    factors: Sequence[EnergyFactors],
-) -> _PeriodUsage:
-    async with conn.cursor(row_factory=typed_row(_PeriodUsage)) as cursor:
-        await cursor.execute(
-            _QUERIES["read_period"],
-            {
-                "tenant_id": tenant.tenant_id,
-                "time_zone": tenant.time_zone,
-                "start_time": start_time,
-                "end_time": end_time,
-                "late_before": late_before,
-                "taken_by": taken_by,
-                # An array of none has no type to compare with: the first version begins at once.
-                "factor_times": [version.effective_time for version in factors] or [_ALWAYS],
-                "images_max": _APPENDIX_IMAGES_MAX,
-            },
-        )
-        usage = await cursor.fetchone()
-    assert usage is not None, "a SELECT of scalars gives one row"
-    return usage
 
 
 async def _period_price(
-    conn: AsyncConnection, tenant: Tenant, *, period: BillingPeriod, now: datetime
+    conn: Connection, tenant: Tenant, *, period: BillingPeriod, now: datetime
 ) -> price_document.PriceDocument | None:
-    """The price in effect in the period's last instant, or now while it runs."""
+    """The tenant's price, of the book of then, in the period's last instant; now while it runs."""
     last_instant = period.end_time - timedelta(microseconds=1)
-    version = await current_price(
+    version = await price_in_force(
         conn,
-        price_book=tenant.price_book,
+        tenant_id=tenant.tenant_id,
         currency=tenant.currency,
         at=min(now, last_instant),
     )
     return None if version is None else version.document
 
 
-def _check_against_ledger(usage: _PeriodUsage, *, tenant: Tenant, period: BillingPeriod) -> None:
+def _check_against_ledger(usage: PeriodUsage, *, tenant: Tenant, period: BillingPeriod) -> None:
     line_nanos = sum(line.billed_cost_nanos for line in usage.line_sums)
     if not line_nanos == usage.priced_nanos == usage.captured_nanos:
         raise LedgerMismatchError(
@@ -247,11 +181,11 @@ def _check_against_ledger(usage: _PeriodUsage, *, tenant: Tenant, period: Billin
         )
 
 
-def _documents(prices: Sequence[_Price]) -> dict[PriceId, price_document.PriceDocument]:
+def _documents(prices: Sequence[PinnedPrice]) -> dict[PriceId, price_document.PriceDocument]:
     return {price.price_id: price_document.from_json(price.document) for price in prices}
 
 
-def _energy(part: _EnergySum, factors: Sequence[EnergyFactors]) -> InvoiceEnergy:
+def _energy(part: EnergySum, factors: Sequence[EnergyFactors]) -> InvoiceEnergy:
     return InvoiceEnergy(
         model=part.model,
         energy_source=part.energy_source,

@@ -11,10 +11,12 @@ from metering.errors import (
     InvoiceStateError,
 )
 from metering.invariants import check_invariants
+from metering.invoice_chain import InvoiceChain, get_chain
 from metering.invoice_document import Invoice
-from metering.invoice_drafts import InvoiceChain, Issuer, derive_draft, get_chain, take_usage
+from metering.invoice_drafts import Issuer, derive_draft
 from metering.invoice_store import get_stored, store_invoice
 from metering.invoice_transfers import book, finalizing
+from metering.invoice_usage import take_usage
 from metering.periods import BillingPeriod
 from tenants.tenant_store import Tenant
 
@@ -37,7 +39,8 @@ async def finalize_invoice(
         InvoiceNotFoundError: it is no period in which the tenant existed.
         InvoiceStateError: it is finalized already.
         InvoiceNotDueError: the period, or the grace for late facts, is not over.
-        InvoiceOutOfOrderError: an earlier month waits, or a later one is finalized.
+        InvoiceOutOfOrderError: an earlier month waits (of usage, or of a minimum that is owed
+            without any), or a later one is finalized.
         InvariantsViolatedError: sums that must hold do not.
         LedgerMismatchError: usage and captures of the period differ.
     """
@@ -45,7 +48,7 @@ async def finalize_invoice(
     if stored is not None:
         raise InvoiceStateError(invoice_id, state=stored.state)
     period = BillingPeriod.parse(invoice_id, time_zone=tenant.time_zone)
-    chain = await get_chain(conn, tenant)
+    chain = await get_chain(conn, tenant, now=now)
     _check_time(period, tenant, grace=grace, now=now)
     _check_order(period, chain)
     await _check_sums(conn)
@@ -77,9 +80,8 @@ def _check_time(period: BillingPeriod, tenant: Tenant, *, grace: timedelta, now:
 def _check_order(period: BillingPeriod, chain: InvoiceChain) -> None:
     if chain.last_invoice_id is not None and chain.is_past(period):
         raise InvoiceOutOfOrderError(period.invoice_id, other_id=chain.last_invoice_id)
-    if chain.first_waiting_time is not None and not chain.is_next(period):
-        earlier = BillingPeriod.containing(chain.first_waiting_time, time_zone=period.time_zone)
-        raise InvoiceOutOfOrderError(period.invoice_id, other_id=earlier.invoice_id)
+    if chain.next_id is not None and not chain.is_next(period):
+        raise InvoiceOutOfOrderError(period.invoice_id, other_id=chain.next_id)
 
 
 async def _check_sums(conn: Connection) -> None:

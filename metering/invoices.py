@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 from database.pool import Connection
 from metering.errors import InvoiceNotFoundError
+from metering.invoice_chain import InvoiceChain, get_chain
 from metering.invoice_document import Invoice
-from metering.invoice_drafts import InvoiceChain, Issuer, derive_draft, get_chain
+from metering.invoice_drafts import Issuer, derive_draft
 from metering.invoice_store import get_previous_id, get_stored
 from metering.periods import BillingPeriod
 from tenants.tenant_store import Tenant
@@ -27,7 +28,7 @@ async def get_invoice(
     period = BillingPeriod.parse(invoice_id, time_zone=tenant.time_zone)
     if period.start_time > now or period.end_time <= tenant.create_time:
         raise InvoiceNotFoundError(invoice_id)
-    chain = await get_chain(conn, tenant)
+    chain = await get_chain(conn, tenant, now=now)
     if chain.is_past(period):
         raise InvoiceNotFoundError(invoice_id)
     draft = await derive_draft(conn, tenant, period=period, chain=chain, issuer=issuer, now=now)
@@ -52,7 +53,7 @@ async def list_invoices(
         LedgerMismatchError: usage and captures of a period differ.
     """
     invoices: list[Invoice] = []
-    chain = await get_chain(conn, tenant)
+    chain = await get_chain(conn, tenant, now=now)
     invoice_id = await _first_id(conn, tenant, chain=chain, now=now, before=before)
     while invoice_id is not None and len(invoices) < limit:
         invoices.append(
@@ -79,7 +80,7 @@ async def _previous_id(
     conn: Connection, tenant: Tenant, *, chain: InvoiceChain, before: str
 ) -> str | None:
     period = BillingPeriod.parse(before, time_zone=tenant.time_zone)
-    return await get_previous_id(
+    previous_id = await get_previous_id(
         conn,
         tenant_id=tenant.tenant_id,
         time_zone=tenant.time_zone,
@@ -87,3 +88,5 @@ async def _previous_id(
         before_time=chain.start_of(period),
         since_time=chain.last_end_time or datetime.min.replace(tzinfo=UTC),
     )
+    owed_id = max((owed for owed in chain.minimum_ids if owed < before), default=None)
+    return max(filter(None, (previous_id, owed_id)), default=None)

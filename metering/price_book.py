@@ -12,7 +12,7 @@ from database.queries import load_queries
 from database.rows import typed_row
 from metering.errors import PriceVersionExistsError
 from metering.price_document import PriceDocument, from_json, to_canonical_json
-from tenants.ids import PriceId, new_resource_id
+from tenants.ids import PriceId, TenantId, new_resource_id
 
 _QUERIES: Final = load_queries(__file__)
 
@@ -87,6 +87,18 @@ async def current_price(
     async with conn.cursor(row_factory=typed_row(_Row)) as cursor:
         await cursor.execute(
             _QUERIES["current_price"], {"price_book": price_book, "currency": currency, "at": at}
+        )
+        row = await cursor.fetchone()
+    return None if row is None else _price_version(row)
+
+
+async def price_in_force(
+    conn: AsyncConnection, *, tenant_id: TenantId, currency: str, at: datetime
+) -> PriceVersion | None:
+    """Find the version by which a tenant bought at a time; None before its book's first one."""
+    async with conn.cursor(row_factory=typed_row(_Row)) as cursor:
+        await cursor.execute(
+            _QUERIES["price_in_force"], {"tenant_id": tenant_id, "currency": currency, "at": at}
         )
         row = await cursor.fetchone()
     return None if row is None else _price_version(row)

@@ -15,6 +15,19 @@ WHERE price_book = %(price_book)s AND currency = %(currency)s AND effective_time
 ORDER BY effective_time DESC
 LIMIT 1;
 
+-- name: price_in_force
+-- By the book that the tenant bought at then, whatever it buys at now.
+SELECT price_id, price_book, currency, effective_time, document, document_sha256, create_time
+FROM price_versions
+WHERE currency = %(currency)s AND effective_time <= %(at)s AND price_book = (
+    SELECT price_book
+    FROM tenant_price_books
+    WHERE tenant_id = %(tenant_id)s AND effective_time <= %(at)s
+    ORDER BY effective_time DESC
+    LIMIT 1)
+ORDER BY effective_time DESC
+LIMIT 1;
+
 -- name: list_prices
 SELECT price_id, price_book, currency, effective_time, document, document_sha256, create_time
 FROM price_versions

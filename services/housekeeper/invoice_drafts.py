@@ -7,9 +7,9 @@ import structlog
 
 from database.pool import Pool
 from metering.errors import MeteringError
+from metering.invoice_chain import get_chain
 from metering.invoice_document import Party
-from metering.invoice_drafts import Issuer, derive_draft, get_chain
-from metering.periods import BillingPeriod
+from metering.invoice_drafts import Issuer, derive_draft
 from services.housekeeper.tenant_turns import tenant_turn
 from tenants.tenant_store import Tenant, list_tenants
 
@@ -44,9 +44,8 @@ class InvoiceDrafts:
     async def _look_at(self, tenant: Tenant) -> None:
         now = self._now()
         async with self._pool.connection() as connection:
-            chain = await get_chain(connection, tenant)
-            oldest = chain.first_waiting_time or now
-            period = BillingPeriod.containing(oldest, time_zone=tenant.time_zone)
+            chain = await get_chain(connection, tenant, now=now)
+            period = chain.next_period(now)
             try:
                 draft = await derive_draft(
                     connection, tenant, period=period, chain=chain, issuer=_NOBODY, now=now

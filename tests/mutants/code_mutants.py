@@ -243,6 +243,27 @@ CODE_MUTANTS: Final = (
         f"{UNIT}/test_period_charges.py",
     ),
     _mutant(
+        "a month that owes only a minimum is passed over",
+        "metering/invoice_chain.py",
+        "waiting_ids = list(self.minimum_ids[:1])",
+        "waiting_ids: list[str] = []",
+        f"{MONEY}/test_invoice_order.py",
+    ),
+    _mutant(
+        "drafts promise prepaid credit twice",
+        "metering/invoice_drafts.py",
+        "promised_nanos += totals.credit_applied_nanos",
+        "promised_nanos += 0",
+        f"{MONEY}/test_invoice_order.py",
+    ),
+    _mutant(
+        "the book of today instead of that of the period",
+        "metering/price_book.sql",
+        "WHERE tenant_id = %(tenant_id)s AND effective_time <= %(at)s",
+        "WHERE tenant_id = %(tenant_id)s",
+        f"{MONEY}/test_invoice_order.py",
+    ),
+    _mutant(
         "the counter after instead of before the image",
         "metering/period_counters.sql",
         "SELECT counted.component, counted.model, counted.quantity\nFROM period_quantities AS counted\nJOIN period",

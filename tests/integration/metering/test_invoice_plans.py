@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from psycopg import AsyncConnection
 
 from database.queries import load_queries
-from metering import invoice_drafts
+from metering import invoice_usage
 from tests.integration.fixture_types import Become
 from tests.integration.metering.shop import open_shop
 
@@ -20,7 +20,7 @@ async def test_prepaid_credit_is_summed_from_the_credits_transfers_alone(
     await connection.execute("SET LOCAL enable_seqscan = off")
 
     plan = await connection.execute(
-        b"EXPLAIN " + load_queries(invoice_drafts.__file__)["read_period"],
+        b"EXPLAIN " + load_queries(invoice_usage.__file__)["read_period"],
         {
             "tenant_id": shop.tenant_id,
             "taken_by": None,

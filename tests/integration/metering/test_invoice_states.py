@@ -208,6 +208,8 @@ async def test_what_the_period_ends_with_is_on_the_invoice_and_in_the_ledger(
         minimum_per_period_nanos=5_000_000_000,
     )
     shop = await long_open_shop(connection, become, tenant_id="acme-of-ends", price=price)
+    # October is its first month: it owes no minimum of an earlier one.
+    await shop.open_since(OCTOBER)
     await sell_in(shop, OCTOBER, images=3)
 
     sent = await finalize(shop)
@@ -238,6 +240,8 @@ async def test_a_void_invoice_takes_the_periods_end_back(
         minimum_per_period_nanos=5_000_000_000,
     )
     shop = await long_open_shop(connection, become, tenant_id="acme-of-ends", price=price)
+    # October is its first month: it owes no minimum of an earlier one.
+    await shop.open_since(OCTOBER)
     await sell_in(shop, OCTOBER, images=3)
     await finalize(shop)
 

@@ -1,23 +1,3 @@
--- name: get_chain
--- Where the next invoice begins, and when the first thing was charged that waits for it.
-WITH newest AS (
-    SELECT invoice_id, billing_period_end
-    FROM invoices
-    WHERE tenant_id = %(tenant_id)s
-    ORDER BY billing_period_end DESC
-    LIMIT 1
-)
-SELECT newest.invoice_id AS last_invoice_id, newest.billing_period_end AS last_end_time, (
-    SELECT charge_time
-    FROM usage_records AS used
-    WHERE tenant_id = %(tenant_id)s AND charge_time >= coalesce(newest.billing_period_end, '-infinity')
-        AND EXISTS (SELECT FROM uninvoiced_usage AS waiting
-                    WHERE waiting.tenant_id = used.tenant_id AND waiting.image_id = used.image_id)
-    ORDER BY charge_time
-    LIMIT 1
-) AS first_waiting_time
-FROM (VALUES (1)) AS always LEFT JOIN newest ON true;
-
 -- name: take_usage
 WITH taken AS (
     DELETE FROM uninvoiced_usage AS waiting
