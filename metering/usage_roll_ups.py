@@ -48,7 +48,11 @@ async def tenants_to_roll_up(conn: AsyncConnection) -> list[TenantId]:
 
 
 async def roll_up(conn: AsyncConnection, tenant_id: TenantId, *, limit: int) -> int:
-    """Take fresh records of a tenant into its roll-ups; returns how many."""
+    """Take fresh records of a tenant into its roll-ups; returns how many.
+
+    The tenant's clock is locked: nobody makes its roll-ups anew meanwhile.
+    """
+    await conn.execute(_QUERIES["lock_clock"], {"tenant_id": tenant_id})
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(_QUERIES["roll_up"], {"tenant_id": tenant_id, "limit": limit})
         count: int | None = await cursor.fetchone()
@@ -56,9 +60,13 @@ async def roll_up(conn: AsyncConnection, tenant_id: TenantId, *, limit: int) -> 
 
 
 async def roll_up_anew(conn: AsyncConnection, clock: TenantClock) -> None:
-    """Make all of a tenant's roll-ups in its time zone; one process at a time may."""
+    """Make all of a tenant's roll-ups in its time zone.
+
+    The clock is set first, which locks it: another process that rolls up this tenant waits, and
+    then finds what this one has made.
+    """
     tenant = {"tenant_id": clock.tenant_id, "time_zone": clock.time_zone}
+    await conn.execute(_QUERIES["set_clock"], tenant)
     await conn.execute(_QUERIES["forget_days"], tenant)
     await conn.execute(_QUERIES["forget_fresh"], tenant)
     await conn.execute(_QUERIES["roll_up_all"], tenant)
-    await conn.execute(_QUERIES["set_clock"], tenant)

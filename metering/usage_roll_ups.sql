@@ -13,6 +13,9 @@ FROM usage_roll_up_clocks AS clock
 WHERE EXISTS (SELECT FROM fresh_usage AS fresh WHERE fresh.tenant_id = clock.tenant_id)
 ORDER BY tenant_id;
 
+-- name: lock_clock
+SELECT FROM usage_roll_up_clocks WHERE tenant_id = %(tenant_id)s FOR NO KEY UPDATE;
+
 -- name: roll_up
 WITH waiting AS (
     SELECT fresh.tenant_id, fresh.image_id

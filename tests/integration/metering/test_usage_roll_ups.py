@@ -1,18 +1,21 @@
 """Roll-ups change how fast a report answers and never what it says."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import pytest
 from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from metering.energy_source import EnergySource
 from metering.usage_records import UsageOutcome
 from metering.usage_reports import UsageDimension, UsageFilter, UsageReport, query_usage
 from metering.usage_roll_ups import TenantClock, get_clock, roll_up, roll_up_anew, wrong_clocks
-from tests.integration.fixture_types import Become
+from tests.integration.fixture_types import Become, Postgres
 from tests.integration.metering.shop import Shop, open_shop
+from tests.integration.metering.waiting import until_blocked
 
 GROUPINGS: Final = (
     (),
@@ -151,6 +154,72 @@ async def test_nothing_is_rolled_up_for_a_tenant_without_a_clock(shop: Shop) -> 
     await shop.as_role("atelier_housekeeper")
 
     assert await roll_up(shop.connection, shop.tenant_id, limit=100) == 0
+
+
+async def test_two_housekeepers_at_the_same_moment_count_each_image_once(
+    postgres: Postgres, become: Become, fresh_tenant_id: str
+) -> None:
+    connect = AsyncConnection[TupleRow].connect
+    async with (
+        await connect(postgres.admin_url) as selling,
+        await connect(postgres.admin_url) as first,
+        await connect(postgres.admin_url) as second,
+    ):
+        shop = await open_shop(selling, become, tenant_id=fresh_tenant_id)
+        await shop.sell(images=2)
+        await selling.commit()
+        clock = TenantClock(tenant_id=shop.tenant_id, time_zone="Europe/Berlin")
+        for housekeeper in (first, second):
+            await become(housekeeper, "atelier_housekeeper", tenant_id=shop.tenant_id)
+
+        await roll_up_anew(first, clock)
+        making = asyncio.create_task(roll_up_anew(second, clock))
+        await until_blocked(selling, second)
+        await first.commit()
+        await making
+        await second.commit()
+
+        counted = await (
+            await selling.execute(
+                "SELECT sum(image_count) FROM usage_roll_ups WHERE tenant_id = %s AND NOT is_month",
+                [fresh_tenant_id],
+            )
+        ).fetchone()
+    assert counted == (2,)
+
+
+async def test_roll_ups_made_anew_wait_for_who_takes_fresh_usage(
+    postgres: Postgres, become: Become, fresh_tenant_id: str
+) -> None:
+    connect = AsyncConnection[TupleRow].connect
+    async with (
+        await connect(postgres.admin_url) as selling,
+        await connect(postgres.admin_url) as first,
+        await connect(postgres.admin_url) as second,
+    ):
+        shop = await open_shop(selling, become, tenant_id=fresh_tenant_id)
+        await shop.sell()
+        await make_roll_ups(shop)
+        await shop.sell()
+        await selling.commit()
+        for housekeeper in (first, second):
+            await become(housekeeper, "atelier_housekeeper", tenant_id=shop.tenant_id)
+
+        taken = await roll_up(first, shop.tenant_id, limit=10)
+        clock = TenantClock(tenant_id=shop.tenant_id, time_zone="America/New_York")
+        making = asyncio.create_task(roll_up_anew(second, clock))
+        await until_blocked(selling, second)
+        await first.commit()
+        await making
+        await second.commit()
+
+        counted = await (
+            await selling.execute(
+                "SELECT sum(image_count) FROM usage_roll_ups WHERE tenant_id = %s AND NOT is_month",
+                [fresh_tenant_id],
+            )
+        ).fetchone()
+    assert (taken, counted) == (1, (2,))
 
 
 async def test_another_tenants_roll_ups_are_not_seen(
