@@ -42,6 +42,7 @@ class ExpiredLot:
     tenant_id: TenantId
     lot_id: int
     currency: str
+    expire_time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +75,31 @@ async def consume_lots(conn: AsyncConnection, move: WalletMove) -> None:
         await conn.execute(_QUERIES["consume_lots"], _parameters(move))
 
 
-async def lots_to_expire(conn: AsyncConnection, *, now: datetime, limit: int) -> list[ExpiredLot]:
-    """List lots of all tenants whose time is over and that have a rest."""
+async def lots_to_expire(
+    conn: AsyncConnection, *, now: datetime, limit: int, after: ExpiredLot | None = None
+) -> list[ExpiredLot]:
+    """List lots of all tenants whose time is over and that have a rest, after one."""
     async with conn.cursor(row_factory=typed_row(ExpiredLot)) as cursor:
-        await cursor.execute(_QUERIES["lots_to_expire"], {"now": now, "limit": limit})
+        await cursor.execute(
+            _QUERIES["lots_to_expire"],
+            {
+                "now": now,
+                "limit": limit,
+                "after_tenant": after and after.tenant_id,
+                "after_currency": after and after.currency,
+                "after_time": after and after.expire_time,
+                "after_lot": after and after.lot_id,
+            },
+        )
+        return await cursor.fetchall()
+
+
+async def due_lots(
+    conn: AsyncConnection, *, tenant_id: TenantId, currency: str
+) -> list[ExpiredLot]:
+    """List a wallet's lots whose time is over now and that have a rest."""
+    async with conn.cursor(row_factory=typed_row(ExpiredLot)) as cursor:
+        await cursor.execute(_QUERIES["due_lots"], {"tenant_id": tenant_id, "currency": currency})
         return await cursor.fetchall()
 
 

@@ -39,11 +39,22 @@ SELECT tenant_id, %(transfer_id)s, lot_id, amount_nanos
 FROM consumed;
 
 -- name: lots_to_expire
-SELECT tenant_id, lot_id, currency
+-- After one, by its place: lots that holds stand on are on the list until these are resolved, and keep no other from it.
+SELECT tenant_id, lot_id, currency, expire_time
 FROM credit_lots
 WHERE expire_time <= %(now)s AND consumed_nanos + expired_nanos < amount_nanos
+    AND (%(after_lot)s::bigint IS NULL OR (tenant_id, currency, expire_time, lot_id)
+        > (%(after_tenant)s::text, %(after_currency)s::text, %(after_time)s::timestamptz, %(after_lot)s))
 ORDER BY tenant_id, currency, expire_time, lot_id
 LIMIT %(limit)s;
+
+-- name: due_lots
+-- Of one wallet, by the time of this transaction.
+SELECT tenant_id, lot_id, currency, expire_time
+FROM credit_lots
+WHERE tenant_id = %(tenant_id)s AND currency = %(currency)s AND expire_time <= now()
+    AND consumed_nanos + expired_nanos < amount_nanos
+ORDER BY expire_time, lot_id;
 
 -- name: expirable_nanos
 -- The lot's rest, as far as no open hold stands on it: what the wallet has free without its credit limit.

@@ -14,7 +14,7 @@ from database.queries import load_queries
 from metering.accounts import lock_accounts, reserve, resolve
 from metering.budgets import hold_in_budgets, lock_counters, resolve_in_budgets
 from metering.credit_lots import WalletMove, consume_lots
-from metering.ledger import write_off
+from metering.ledger import expire_due_credit, write_off
 from tenants.ids import ImageId, JobId, TenantId
 
 _QUERIES: Final = load_queries(__file__)
@@ -55,6 +55,7 @@ async def hold_images(
     amount_nanos = sum(amounts_nanos.values())
     await hold_in_budgets(conn, job_id=job_id, amount_nanos=amount_nanos)
     await lock_accounts(conn, tenant_id=tenant_id, currency=currency)
+    await expire_due_credit(conn, tenant_id=tenant_id, currency=currency)
     await reserve(conn, tenant_id=tenant_id, currency=currency, amount_nanos=amount_nanos)
     cursor = await conn.execute(
         _QUERIES["insert_holds"],
@@ -103,6 +104,7 @@ async def capture(conn: AsyncConnection, hold: Hold, *, price_nanos: int) -> int
         amount_nanos=charged_nanos,
     )
     await consume_lots(conn, charge)
+    await expire_due_credit(conn, tenant_id=hold.tenant_id, currency=hold.currency)
     if price_nanos > charged_nanos:
         await write_off(
             conn,
@@ -130,6 +132,7 @@ async def release(conn: AsyncConnection, holds: Sequence[Hold]) -> None:
         currency=holds[0].currency,
         hold_nanos=sum(hold.amount_nanos for hold in holds),
     )
+    await expire_due_credit(conn, tenant_id=holds[0].tenant_id, currency=holds[0].currency)
 
 
 async def _insert_capture(conn: AsyncConnection, hold: Hold, amount_nanos: int) -> int:

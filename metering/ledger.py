@@ -17,6 +17,7 @@ from metering.credit_lots import (
     ExpiredLot,
     WalletMove,
     consume_lots,
+    due_lots,
     expirable_nanos,
     expire_lot,
     open_lot,
@@ -139,6 +140,16 @@ async def expire_credit(conn: AsyncConnection, lot: ExpiredLot) -> int:
     )
     await expire_lot(conn, lot.lot_id, amount_nanos=amount_nanos)
     return amount_nanos
+
+
+async def expire_due_credit(conn: AsyncConnection, *, tenant_id: TenantId, currency: str) -> None:
+    """Expire what a wallet has free of credit whose time is over.
+
+    Called before money is set aside and after holds were resolved: what has expired is not there
+    to be spent until the housekeeper comes by. The caller has locked the wallet.
+    """
+    for lot in await due_lots(conn, tenant_id=tenant_id, currency=currency):
+        await expire_credit(conn, lot)
 
 
 async def write_off(

@@ -13,7 +13,7 @@ from tenants.ids import TenantId
 
 log = structlog.get_logger()
 
-_LOTS_PER_SWEEP = 1_000
+_LOTS_PER_PAGE = 1_000
 
 
 class LedgerSealing:
@@ -39,15 +39,23 @@ class LedgerSealing:
 class CreditExpiry:
     """Books to breakage what expired lots have left; holds keep theirs until they are resolved."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, lots_per_page: int = _LOTS_PER_PAGE) -> None:
         self._pool = pool
+        self._lots_per_page = lots_per_page
 
     async def sweep(self) -> None:
-        async with self._pool.connection() as connection:
-            lots = await lots_to_expire(connection, now=datetime.now(UTC), limit=_LOTS_PER_SWEEP)
-        for lot in lots:
-            with tenant_turn(lot.tenant_id, duty="credit_expiry"):
-                await self._expire(lot)
+        after: ExpiredLot | None = None
+        while True:
+            async with self._pool.connection() as connection:
+                lots = await lots_to_expire(
+                    connection, now=datetime.now(UTC), limit=self._lots_per_page, after=after
+                )
+            for lot in lots:
+                with tenant_turn(lot.tenant_id, duty="credit_expiry"):
+                    await self._expire(lot)
+            if len(lots) < self._lots_per_page:
+                return
+            after = lots[-1]
 
     async def _expire(self, lot: ExpiredLot) -> None:
         async with transaction(self._pool) as connection:

@@ -243,6 +243,13 @@ CODE_MUTANTS: Final = (
         f"{UNIT}/test_period_charges.py",
     ),
     _mutant(
+        "credit that expired is there again when its hold is given back",
+        "metering/holds.py",
+        "    await expire_due_credit(conn, tenant_id=holds[0].tenant_id, currency=holds[0].currency)\n",
+        "",
+        f"{MONEY}/test_credit_lots.py",
+    ),
+    _mutant(
         "a month that owes only a minimum is passed over",
         "metering/invoice_chain.py",
         "waiting_ids = list(self.minimum_ids[:1])",

@@ -6,9 +6,10 @@ import pytest
 from psycopg import AsyncConnection
 
 from metering import accounts, ledger, ledger_reading
-from metering.credit_lots import list_lots, lots_to_expire
+from metering.credit_lots import ExpiredLot, list_lots, lots_to_expire
 from metering.errors import InsufficientBalanceError
 from metering.invariants import check_invariants
+from services.jobs.cancellation import cancel_job
 from tests.integration.fixture_types import Become
 from tests.integration.metering.shop import Shop, open_shop
 
@@ -102,6 +103,57 @@ async def test_expired_credit_cannot_be_spent(shop: Shop) -> None:
 
     with pytest.raises(InsufficientBalanceError):
         await shop.accept()
+
+
+async def let_expire(shop: Shop, lot_id: int) -> None:
+    """Let a lot's time have been over for an hour."""
+    await shop.without_guards(
+        "UPDATE credit_lots SET expire_time = now() - interval '1 hour' WHERE lot_id = %s", lot_id
+    )
+
+
+async def test_credit_whose_time_is_over_is_not_held_before_the_housekeeper_came(
+    shop: Shop,
+) -> None:
+    lot = await grant(shop, 10 * HOLD_NANOS, expire_time=LATER)
+    await let_expire(shop, lot)
+
+    with pytest.raises(InsufficientBalanceError):
+        await shop.accept()
+
+
+async def test_expired_credit_that_a_hold_kept_is_gone_with_the_hold(shop: Shop) -> None:
+    lot = await grant(shop, 2 * HOLD_NANOS, expire_time=LATER)
+    await shop.accept()
+    claimed = await shop.claim()
+    cancelled = await shop.accept()
+    await let_expire(shop, lot)
+    await shop.as_role("atelier_gateway")
+
+    await cancel_job(shop.connection, cancelled)
+    after_release = await rests(shop)
+    await shop.draw(claimed)
+
+    # The running image's hold still stood on it then; it has been charged since.
+    assert after_release == {lot: HOLD_NANOS}
+    assert await rests(shop) == {lot: 0}
+    with pytest.raises(InsufficientBalanceError):
+        await shop.accept()
+
+
+async def test_a_lot_that_holds_stand_on_keeps_no_other_from_expiring(shop: Shop) -> None:
+    kept = await grant(shop, HOLD_NANOS, expire_time=LATER - timedelta(hours=1))
+    await shop.accept()
+    free = await grant(shop, 1_000, expire_time=LATER)
+    await shop.as_role("atelier_housekeeper")
+
+    found: list[ExpiredLot] = []
+    while page := await lots_to_expire(
+        shop.connection, now=LATER, limit=1, after=found[-1] if found else None
+    ):
+        found += page
+
+    assert [lot.lot_id for lot in found if lot.tenant_id == shop.tenant_id] == [kept, free]
 
 
 async def test_a_credit_limit_lets_the_wallet_go_below_zero_so_far(shop: Shop) -> None:
