@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import scalar_row
 
 from database.queries import load_queries
+from tenants.ids import TenantId
 
 _QUERIES: Final = load_queries(__file__)
 
@@ -52,12 +53,18 @@ WHOLE_ONLY: Final = frozenset(
 _TRANSACTION_TIME_MAX: Final = timedelta(minutes=5)
 
 
-async def check_invariants(conn: AsyncConnection) -> dict[str, int]:
+async def check_invariants(
+    conn: AsyncConnection, *, tenant_id: TenantId | None = None
+) -> dict[str, int]:
     """Count the violations of each invariant, over all that the connection's role sees.
+
+    ``tenant_id`` looks at one tenant alone: no invariant spans two of them.
 
     Each query is one statement and so looks at one instant; it may run beside any other work.
     """
-    return await _count(conn, _INVARIANTS, {"image_ids": None, "since": None})
+    return await _count(
+        conn, _INVARIANTS, {"image_ids": None, "since": None, "tenant_id": tenant_id}
+    )
 
 
 async def check_changed(conn: AsyncConnection, *, since: datetime) -> dict[str, int]:
@@ -71,7 +78,9 @@ async def check_changed(conn: AsyncConnection, *, since: datetime) -> dict[str, 
         await cursor.execute(_QUERIES["touched_images"], {"since": start_time})
         image_ids: list[str] = await cursor.fetchall()
     queries = {name: query for name, query in _INVARIANTS.items() if name not in WHOLE_ONLY}
-    return await _count(conn, queries, {"image_ids": image_ids, "since": start_time})
+    return await _count(
+        conn, queries, {"image_ids": image_ids, "since": start_time, "tenant_id": None}
+    )
 
 
 async def database_time(conn: AsyncConnection) -> datetime:

@@ -41,7 +41,7 @@ async def finalize_invoice(
         InvoiceNotDueError: the period, or the grace for late facts, is not over.
         InvoiceOutOfOrderError: an earlier month waits (of usage, or of a minimum that is owed
             without any), or a later one is finalized.
-        InvariantsViolatedError: sums that must hold do not.
+        InvariantsViolatedError: sums of the tenant that must hold do not.
         LedgerMismatchError: usage and captures of the period differ.
     """
     stored = await get_stored(conn, tenant_id=tenant.tenant_id, invoice_id=invoice_id)
@@ -51,7 +51,7 @@ async def finalize_invoice(
     chain = await get_chain(conn, tenant, now=now)
     _check_time(period, tenant, grace=grace, now=now)
     _check_order(period, chain)
-    await _check_sums(conn)
+    await _check_sums(conn, tenant)
     await take_usage(conn, tenant, invoice_id=invoice_id, end_time=period.end_time)
     draft = await derive_draft(
         conn, tenant, period=period, chain=chain, issuer=issuer, now=now, taken=True
@@ -84,8 +84,9 @@ def _check_order(period: BillingPeriod, chain: InvoiceChain) -> None:
         raise InvoiceOutOfOrderError(period.invoice_id, other_id=chain.next_id)
 
 
-async def _check_sums(conn: Connection) -> None:
-    violations = await check_invariants(conn)
+async def _check_sums(conn: Connection, tenant: Tenant) -> None:
+    """Check the tenant's own sums; those of all are the housekeeper's, every night."""
+    violations = await check_invariants(conn, tenant_id=tenant.tenant_id)
     violated = tuple(name for name, count in violations.items() if count)
     if violated:
         raise InvariantsViolatedError(violated)

@@ -106,9 +106,9 @@ async def shop(connection: AsyncConnection, become: Become) -> Shop:
 
 
 async def violations(shop: Shop) -> dict[str, int]:
-    # As the gateway only this tenant is seen, whatever other tests left in the database.
-    await shop.as_role("atelier_gateway")
-    counts = await check_invariants(shop.connection)
+    # Of this tenant alone, as before its invoices: whatever other tests left in the database.
+    await shop.as_role("atelier_operator")
+    counts = await check_invariants(shop.connection, tenant_id=shop.tenant_id)
     return {name: count for name, count in counts.items() if count}
 
 
@@ -121,6 +121,22 @@ async def test_an_image_charged_above_its_hold_violates_nothing(shop: Shop) -> N
     await shop.draw(await shop.claim(), gpu_seconds=1000.0)
 
     assert await violations(shop) == {}
+
+
+async def test_what_is_wrong_with_one_tenant_stops_no_other_ones_invoice(
+    shop: Shop, connection: AsyncConnection, become: Become
+) -> None:
+    other = await open_shop(connection, become, tenant_id="zeta-of-invariants")
+    await other.open_since(datetime(2026, 1, 1, tzinfo=UTC))
+    await other.move_charges(await other.sell(), datetime(2026, 10, 10, tzinfo=UTC))
+    await shop.without_guards("ALTER TABLE accounts DROP CONSTRAINT balance_guard")
+    for name in ("account_counters_differ", "guarded_account_overdrawn", "lot_counters_differ"):
+        await shop.without_guards(HARM[name], shop.tenant_id)
+
+    sent = await other.finalize("2026-10", now=datetime(2026, 11, 10, tzinfo=UTC))
+
+    assert sent.invoice_number == 1
+    assert (await violations(shop)).keys() >= {"account_counters_differ", "lot_counters_differ"}
 
 
 @pytest.mark.parametrize("name", HARM)

@@ -350,7 +350,7 @@ async def test_a_period_begins_where_the_last_one_ended_when_the_clock_has_moved
     assert [line.kind for line in sent.lines if line.component] == [LineKind.USAGE]
 
 
-async def test_a_violated_invariant_stops_every_finalization(shop: Shop) -> None:
+async def test_a_violated_invariant_stops_the_tenants_finalization(shop: Shop) -> None:
     await sell_in(shop, OCTOBER)
     await shop.without_guards(
         "UPDATE accounts SET credits_posted = credits_posted + 1 "
