@@ -30,7 +30,7 @@ _LOOK_SECONDS = 0.2
 _LOG_TAIL_BYTES = 1500
 # Who depends on whom: calls end first, then the drawing, whose last marks and pictures the meter
 # and the recorder still take.
-_STOP_ORDER = (("gateway", "housekeeper"), ("fleet",), ("meter",), ("recorder",))
+_STOP_ORDER = (("console",), ("gateway", "housekeeper"), ("fleet",), ("meter",), ("recorder",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +61,15 @@ def running_installation(settings: Settings, terminal: Terminal) -> Generator[Ru
     data = DataDirectory(settings.data_directory.resolve())
     data.make()
     address = f"{_HOST}:{settings.port or _free_port()}"
+    console_address = _console_address(settings)
     with instance_lock(data.lock, address=address), _nothing_left_behind(terminal):
         run = make_run_directory(data.path)
         if leftovers := end_leftovers(run):
             terminal.warn(f"ended {leftovers} processes of an installation that was killed")
-        _check_port(address)
+        _check_port(address, remedy="--port 7432, or --port 0 for any free one")
+        if console_address is not None:
+            remedy = "ATELIER_STANDALONE_CONSOLE_PORT=7434, or 0 for any free one"
+            _check_port(console_address, remedy=remedy)
         secrets = read_or_make_secrets(data.secrets)
         own_url = settings.database_url
         postgres = KeptPostgres(
@@ -83,6 +87,7 @@ def running_installation(settings: Settings, terminal: Terminal) -> Generator[Ru
                 secrets=secrets,
                 database_urls=_open_database(admin_url, secrets, terminal),
                 gateway_address=address,
+                console_address=console_address,
             )
             with _processes(installation, terminal) as supervisor:
                 running = RunningInstallation(
@@ -148,7 +153,15 @@ def _answers(address: str) -> bool:
         return connection.connect_ex((host, int(port))) == 0
 
 
-def _check_port(address: str) -> None:
+def _console_address(settings: Settings) -> str | None:
+    if not settings.console:
+        return None
+    # Whoever asks for any free port may have several installations, and each needs one more.
+    wanted = settings.console_port if settings.port else 0
+    return f"{_HOST}:{wanted or _free_port()}"
+
+
+def _check_port(address: str, *, remedy: str) -> None:
     """Ask before anything starts: a gateway that cannot listen would be restarted for ever."""
     host, _, port = address.rpartition(":")
     with socket.socket() as probe:
@@ -158,7 +171,7 @@ def _check_port(address: str) -> None:
         except OSError as error:
             raise PortTakenError(
                 f"{address} cannot be listened on ({error.strerror}). "
-                "Choose another port: --port 7432, or --port 0 for any free one."
+                f"Choose another port: {remedy}."
             ) from error
 
 

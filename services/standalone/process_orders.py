@@ -40,6 +40,8 @@ class Installation:
     # Role → URL of its login.
     database_urls: dict[str, str]
     gateway_address: str
+    # None: without the web page.
+    console_address: str | None = None
 
     @property
     def objects_url(self) -> str:
@@ -48,6 +50,7 @@ class Installation:
 
 def process_orders(installation: Installation) -> list[ProcessOrder]:
     """Return the processes in the order they start in."""
+    console = installation.console_address
     return [
         _order(installation, "recorder", _recorder(installation)),
         _order(installation, "meter", _meter(installation)),
@@ -59,6 +62,7 @@ def process_orders(installation: Installation) -> list[ProcessOrder]:
             patience_seconds=installation.settings.drain_seconds + _GRACE_SECONDS,
         ),
         _order(installation, "housekeeper", _housekeeper(installation)),
+        *([_order(installation, "console", _console(installation, console))] if console else []),
     ]
 
 
@@ -133,6 +137,13 @@ def _housekeeper(installation: Installation) -> dict[str, str]:
     return {
         "ATELIER_HOUSEKEEPER_DATABASE_URL": installation.database_urls["atelier_housekeeper"],
         "ATELIER_HOUSEKEEPER_RUN_DIRECTORY": str(installation.run.path),
+    }
+
+
+def _console(installation: Installation, listen_address: str) -> dict[str, str]:
+    return {
+        "ATELIER_CONSOLE_GATEWAY_ADDRESS": installation.gateway_address,
+        "ATELIER_CONSOLE_LISTEN_ADDRESS": listen_address,
     }
 
 

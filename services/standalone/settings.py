@@ -16,6 +16,10 @@ class Settings(BaseSettings):
 
     data_directory: Path = REPOSITORY / ".atelier"
     port: NonNegativeInt = Field(default=7431, description="of the gateway; 0: any free one")
+    console: bool = Field(default=True, description="serve the web page as well")
+    console_port: NonNegativeInt = Field(
+        default=7433, description="of the console; 0, or any free port for the gateway: any"
+    )
     # A server of the operator's own instead of the embedded one; its administrator's URL.
     database_url: SecretStr | None = Field(default=None, validation_alias="ATELIER_DATABASE_URL")
     model_catalogue_path: Path = REPOSITORY / "deploy" / "models.toml"

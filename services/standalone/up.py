@@ -2,6 +2,7 @@
 
 from services.standalone.first_start import draws_with_random_weights
 from services.standalone.installation import RunningInstallation, running_installation
+from services.standalone.process_orders import Installation
 from services.standalone.settings import Settings
 from services.standalone.terminal import Terminal
 
@@ -14,10 +15,17 @@ def run_up(settings: Settings, terminal: Terminal) -> None:
             running.look_after()
 
 
+def _console_lines(installation: Installation) -> list[str]:
+    if installation.console_address is None:
+        return []
+    return [f"The console is at http://{installation.console_address}; log in with an API key."]
+
+
 def _greeting(running: RunningInstallation) -> str:
     installation = running.installation
     lines = [
         f"Atelier runs; the gateway listens at {installation.gateway_address}.",
+        *_console_lines(installation),
         "Speak to it as the operator:",
         f"  export ATELIER_ADDRESS={installation.gateway_address}",
         f'  export ATELIER_API_KEY="$(cat {installation.data.operator_key})"',

@@ -49,6 +49,7 @@ def demo_settings(settings: Settings, *, cores: int) -> Settings:
     return settings.model_copy(
         update={
             "port": 0,
+            "console": False,
             "database_url": None,
             "cpu_device_count": _DEVICES,
             "threads_per_worker": max(1, cores // _DEVICES),

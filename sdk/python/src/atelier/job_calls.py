@@ -1,7 +1,7 @@
 """Jobs: ordered, watched, fetched."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -85,16 +85,19 @@ class JobCalls(Calls):
     ) -> AsyncGenerator[Job, None]:
         """Yield jobs, newest first."""
 
-        async def fetch(page_token: str) -> ListJobsResponse:
-            request = ListJobsRequest(
-                parent=self._parent(),
-                page_size=page_size,
-                page_token=page_token,
-                filter=job_filter,
-            )
-            return await self._connection.call(self._jobs().ListJobs, request)
+        def fetch(page_token: str) -> Awaitable[ListJobsResponse]:
+            return self.jobs_page(job_filter, page_size=page_size, page_token=page_token)
 
         return entries_of_pages(fetch, lambda page: page.jobs)
+
+    async def jobs_page(
+        self, job_filter: JobFilter | None = None, *, page_size: int = 0, page_token: str = ""
+    ) -> ListJobsResponse:
+        """Return one page of jobs, newest first, for whoever leafs through them."""
+        request = ListJobsRequest(
+            parent=self._parent(), page_size=page_size, page_token=page_token, filter=job_filter
+        )
+        return await self._connection.call(self._jobs().ListJobs, request)
 
     async def cancel_job(self, job: str) -> Job:
         """Cancel what is not finished; what is being drawn stops one step later."""
@@ -171,16 +174,27 @@ class JobCalls(Calls):
     ) -> AsyncGenerator[Image, None]:
         """Yield the images of a job in the order they were asked for."""
 
-        async def fetch(page_token: str) -> ListImagesResponse:
-            request = ListImagesRequest(
-                parent=self._name("jobs", job),
-                page_size=page_size,
-                page_token=page_token,
-                filter=image_filter,
-            )
-            return await self._connection.call(self._jobs().ListImages, request)
+        def fetch(page_token: str) -> Awaitable[ListImagesResponse]:
+            return self.images_page(job, image_filter, page_size=page_size, page_token=page_token)
 
         return entries_of_pages(fetch, lambda page: page.images)
+
+    async def images_page(
+        self,
+        job: str,
+        image_filter: ImageFilter | None = None,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> ListImagesResponse:
+        """Return one page of a job's images, for whoever leafs through them."""
+        request = ListImagesRequest(
+            parent=self._name("jobs", job),
+            page_size=page_size,
+            page_token=page_token,
+            filter=image_filter,
+        )
+        return await self._connection.call(self._jobs().ListImages, request)
 
     async def get_image(self, image: str, *, job: str = "") -> Image:
         """Get one image by its name, or by its id and its job's."""

@@ -1,0 +1,1 @@
+"""One file for each page, or for a few that belong together."""
