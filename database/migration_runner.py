@@ -76,6 +76,11 @@ def migrate(
     return missing
 
 
+def known_migrations() -> list[Migration]:
+    """Return the files of this version of Atelier."""
+    return read_migrations(_FOLDER)
+
+
 def read_migrations(folder: Path) -> list[Migration]:
     """Read the folder's files in order; they must count up from 1 without a gap."""
     found = [

@@ -5,3 +5,5 @@ CREATE TABLE IF NOT EXISTS applied_migrations (
     sha256      text NOT NULL,
     apply_time  timestamptz NOT NULL DEFAULT now()
 );
+-- Whoever looks after the installation may see which schema it has (`atelier admin doctor`).
+GRANT SELECT ON applied_migrations TO atelier_operator;

@@ -32,10 +32,12 @@ from services.gateway.authentication import Authenticator
 from services.gateway.billing_service import BillingService
 from services.gateway.bootstrap import make_first_operator_key
 from services.gateway.call_guard import CallGuard
+from services.gateway.diagnosis.checks import Diagnosis
 from services.gateway.draining import Drain
 from services.gateway.errors import AddressTakenError, OperatorKeyExistsError
 from services.gateway.fleet_service import FleetService
 from services.gateway.image_service import ImageService
+from services.gateway.installation_service import InstallationService
 from services.gateway.job_service import JobService
 from services.gateway.job_watch import JobWatch
 from services.gateway.key_directory import StoredKeyDirectory
@@ -143,6 +145,14 @@ async def serving(settings: Settings) -> AsyncGenerator[int]:
             pool=pool,
             operator_pool=operator_pool,
             pictures=PictureReader(store=store, spool=recorder),
+            diagnosis=Diagnosis(
+                operator_pool=operator_pool,
+                run=run,
+                recorder=recorder,
+                catalogue=catalogue,
+                catalogue_folder=settings.model_catalogue_path.resolve().parent,
+                objects_url=settings.objects_url,
+            ),
             wakeups=wakeups,
         )
         async with wakeups.listening(), gateway.running() as port:
@@ -189,6 +199,7 @@ def _join(
     pool: Pool,
     operator_pool: Pool,
     pictures: PictureReader,
+    diagnosis: Diagnosis,
     wakeups: Wakeups,
 ) -> Gateway:
     page_tokens = PageTokens(settings.page_token_secret.get_secret_value().encode())
@@ -212,6 +223,7 @@ def _join(
         orders=JobOrders(pool=pool, dispatch=dispatch, now=_now),
         watch=watch,
         pictures=pictures,
+        diagnosis=diagnosis,
         attendance=attendance,
         drain=drain,
     )
@@ -253,6 +265,7 @@ def _servicers(
     orders: JobOrders,
     watch: JobWatch,
     pictures: PictureReader,
+    diagnosis: Diagnosis,
     attendance: Attendance,
     drain: Drain,
 ) -> Servicers:
@@ -302,6 +315,7 @@ def _servicers(
         ),
         fleet=FleetService(operator_pool=operator_pool, page_tokens=page_tokens, drain=drain),
         audit=AuditService(pool=pool, operator_pool=operator_pool, page_tokens=page_tokens),
+        installation=InstallationService(diagnosis=diagnosis, now=_now),
     )
 
 

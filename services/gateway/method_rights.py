@@ -110,6 +110,10 @@ _RIGHTS_BY_SERVICE: Final[Mapping[str, Mapping[str, Right]]] = {
         "SetPowerPolicy": _OPERATOR,
     },
     "AuditService": {"ListAuditEvents": _ADMINS},
+    "InstallationService": {
+        "GetInstallation": _EVERYBODY,
+        "VerifyInstallation": _OPERATOR,
+    },
 }
 
 # Full method names as gRPC has them: /atelier.v1.JobService/CreateJob.

@@ -1,7 +1,8 @@
-"""What the gateway asks the recorder: the bytes of pictures that are still in its spool."""
+"""What the gateway asks the recorder: pictures that are still in its spool, and its storage."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
@@ -13,6 +14,17 @@ from tenants.run_directory import RunDirectory
 
 _MESSAGE_BYTES_MAX: Final = 2 * 1024 * 1024
 _READ_SECONDS: Final = 60.0
+_PROBE_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How the recorder's storage does."""
+
+    # Why the picture store took nothing; empty when it did.
+    store_error: str
+    spool_free_bytes: int
+    spool_total_bytes: int
 
 
 class SpoolUnreachableError(Exception):
@@ -47,6 +59,23 @@ class RecorderClient:
             raise SpoolUnreachableError(str(error.code())) from error
         finally:
             call.cancel()
+
+    async def probe_storage(self) -> Storage:
+        """Have the recorder try its storage.
+
+        Raises:
+            SpoolUnreachableError: the recorder does not answer.
+        """
+        request = recorder_pb2.ProbeStorageRequest()
+        try:
+            answer = await self._stub.ProbeStorage(request, timeout=_PROBE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise SpoolUnreachableError(str(error.code())) from error
+        return Storage(
+            store_error=answer.store_error,
+            spool_free_bytes=answer.spool_free_bytes,
+            spool_total_bytes=answer.spool_total_bytes,
+        )
 
 
 @asynccontextmanager

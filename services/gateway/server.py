@@ -14,6 +14,7 @@ from atelier.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from atelier.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
 from atelier.v1.fleet_service_pb2_grpc import add_FleetServiceServicer_to_server
 from atelier.v1.image_service_pb2_grpc import add_ImageServiceServicer_to_server
+from atelier.v1.installation_service_pb2_grpc import add_InstallationServiceServicer_to_server
 from atelier.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from atelier.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from atelier.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
@@ -24,6 +25,7 @@ from services.gateway.billing_service import BillingService
 from services.gateway.errors import AddressTakenError
 from services.gateway.fleet_service import FleetService
 from services.gateway.image_service import ImageService
+from services.gateway.installation_service import InstallationService
 from services.gateway.job_service import JobService
 from services.gateway.model_service import ModelService
 from services.gateway.services_table import SERVICES
@@ -49,6 +51,7 @@ class Servicers:
     api_keys: ApiKeyService
     fleet: FleetService
     audit: AuditService
+    installation: InstallationService
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register them."""
@@ -61,6 +64,7 @@ class Servicers:
         add_ApiKeyServiceServicer_to_server(self.api_keys, server)
         add_FleetServiceServicer_to_server(self.fleet, server)
         add_AuditServiceServicer_to_server(self.audit, server)
+        add_InstallationServiceServicer_to_server(self.installation, server)
 
 
 # In the order of the contract's files; what they leave out answers UNIMPLEMENTED.

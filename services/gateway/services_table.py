@@ -11,6 +11,7 @@ from atelier.v1 import (
     billing_service_pb2,
     fleet_service_pb2,
     image_service_pb2,
+    installation_service_pb2,
     job_service_pb2,
     model_service_pb2,
     tenant_service_pb2,
@@ -27,6 +28,7 @@ SERVICES: Final[Sequence[ServiceDescriptor]] = (
     api_key_service_pb2.DESCRIPTOR.services_by_name["ApiKeyService"],
     fleet_service_pb2.DESCRIPTOR.services_by_name["FleetService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+    installation_service_pb2.DESCRIPTOR.services_by_name["InstallationService"],
 )
 
 

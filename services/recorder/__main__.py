@@ -76,6 +76,7 @@ async def _run(settings: Settings) -> None:
 class _Recorder:
     pool: Pool
     spool: Spool
+    store: ObjectStoreDoor
     uploader: Uploader
     tenant_sockets: TenantSockets
 
@@ -130,6 +131,7 @@ def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDo
     return _Recorder(
         pool=pool,
         spool=spool,
+        store=store,
         uploader=Uploader(
             pool=pool,
             spool=spool,
@@ -145,7 +147,7 @@ def _fixed_sockets(
 ) -> list[ServedSocket]:
     """Make the sockets that are there once for the host: the meter's and the gateway's."""
     run = RunDirectory(settings.run_directory)
-    pictures = PictureService(pool=recorder.pool, spool=recorder.spool)
+    pictures = PictureService(pool=recorder.pool, spool=recorder.spool, store=recorder.store)
     return [
         ServedSocket(
             servicer, path, message_bytes_max=_METER_MESSAGE_BYTES_MAX, calls_max=_CALLS_MAX

@@ -1,25 +1,36 @@
-"""What the gateway is offered: pictures that are still in the spool."""
+"""What the gateway is offered: pictures that are still in the spool, and how the storage does."""
 
+import asyncio
+import secrets
+import shutil
 from collections.abc import AsyncIterator
+from typing import Any, Final
 
 import grpc
+import obstore
 from grpc import aio
 
 from database.pool import UNREACHABLE_ERRORS, Pool, tenant_transaction
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
 from services.jobs import finishes
+from services.object_store import STORE_ERRORS, ObjectStoreDoor
 from services.recorder.conversions import image_id_of
 from services.recorder.errors import MessageInvalidError
 from services.recorder.spool import Spool
 from tenants.ids import TenantId
 
+# No tenant has a name like this.
+_PROBE_FOLDER: Final = "-probe"
+_STORE_SECONDS_MAX: Final = 10.0
+
 
 class PictureService(recorder_pb2_grpc.RecorderServiceServicer):
     """The gateway's side of the recorder; the gateway has checked who may read."""
 
-    def __init__(self, *, pool: Pool, spool: Spool) -> None:
+    def __init__(self, *, pool: Pool, spool: Spool, store: ObjectStoreDoor) -> None:
         self._pool = pool
         self._spool = spool
+        self._store = store
 
     async def ReadPicture(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -46,3 +57,25 @@ class PictureService(recorder_pb2_grpc.RecorderServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (OSError, *UNREACHABLE_ERRORS) as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, type(error).__name__)
+
+    async def ProbeStorage(  # pyright: ignore[reportIncompatibleMethodOverride] - asynchronous
+        self, request: recorder_pb2.ProbeStorageRequest, context: aio.ServicerContext[Any, Any]
+    ) -> recorder_pb2.ProbeStorageResponse:
+        """Try what every picture needs; an error is an answer here."""
+        disk = shutil.disk_usage(self._spool.directory)
+        return recorder_pb2.ProbeStorageResponse(
+            store_error=await self._store_error(),
+            spool_free_bytes=disk.free,
+            spool_total_bytes=disk.total,
+        )
+
+    async def _store_error(self) -> str:
+        path = f"{_PROBE_FOLDER}/{secrets.token_hex(8)}"
+        try:
+            async with asyncio.timeout(_STORE_SECONDS_MAX):
+                store = await self._store.open()
+                await obstore.put_async(store, path, b"probe")
+                await obstore.delete_async(store, path)
+        except STORE_ERRORS as error:
+            return f"{type(error).__name__}: {error}"
+        return ""

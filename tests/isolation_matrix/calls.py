@@ -141,4 +141,6 @@ CALLS: Final[Mapping[str, Mapping[str, Any]]] = {
         }
     },
     "AuditService/ListAuditEvents": {"parent": _TENANT, "api_key": _KEY, "resource_name": _JOB},
+    "InstallationService/GetInstallation": {},
+    "InstallationService/VerifyInstallation": {},
 }

@@ -10,6 +10,7 @@ import type { Image } from "./contract/atelier/v1/image_pb.js";
 import type { Job, WatchJobResponse } from "./contract/atelier/v1/job_service_pb.js";
 import { FleetCalls } from "./fleet-calls.js";
 import { ImageCalls } from "./image-calls.js";
+import { InstallationCalls } from "./installation-calls.js";
 import { JobCalls, type JobOptions, type SpecLike, type WatchOptions } from "./job-calls.js";
 import { MarginCalls } from "./margin-calls.js";
 import { OWN_TENANT } from "./names.js";
@@ -70,7 +71,8 @@ export interface Client
     MarginCalls,
     TenantCalls,
     FleetCalls,
-    AuditCalls {}
+    AuditCalls,
+    InstallationCalls {}
 
 for (const group of [
   JobCalls,
@@ -81,6 +83,7 @@ for (const group of [
   TenantCalls,
   FleetCalls,
   AuditCalls,
+  InstallationCalls,
 ]) {
   const { constructor: _, ...verbs } = Object.getOwnPropertyDescriptors(group.prototype);
   Object.defineProperties(Client.prototype, verbs);

@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { KeyRole } from "../src/contract/atelier/v1/api_key_service_pb.js";
 import { UsageDimension, UsageExportKind } from "../src/contract/atelier/v1/usage_service_pb.js";
 import { CallError, Client, imageCame, JobState, money } from "../src/index.js";
 
@@ -94,6 +95,7 @@ async function readBooks(): Promise<object> {
     newestChange: changes[0],
     csvLines: Buffer.from(csv.data).toString("utf8").trimEnd().split("\n").length,
     invoice: Buffer.from(invoice.data.subarray(0, 5)).toString("latin1"),
+    role: KeyRole[(await client.getInstallation()).role],
     currency: (await client.getBalance()).available?.currencyCode,
   };
 }

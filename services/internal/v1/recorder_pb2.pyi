@@ -640,6 +640,53 @@ class ReadPictureRequest(_message.Message):
 Global___ReadPictureRequest: _TypeAlias = ReadPictureRequest  # noqa: Y015
 
 @_typing.final
+class ProbeStorageRequest(_message.Message):
+    """Nothing needs to be said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeStorageRequest: _TypeAlias = ProbeStorageRequest  # noqa: Y015
+
+@_typing.final
+class ProbeStorageResponse(_message.Message):
+    """How the recorder's storage does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORE_ERROR_FIELD_NUMBER: _builtins.int
+    SPOOL_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    SPOOL_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    store_error: _builtins.str
+    """Why the picture store did not take an object; empty when it did."""
+    spool_free_bytes: _builtins.int
+    """Of the disk that the spool lies on."""
+    spool_total_bytes: _builtins.int
+    """Of the disk that the spool lies on."""
+    def __init__(
+        self,
+        *,
+        store_error: _builtins.str = ...,
+        spool_free_bytes: _builtins.int = ...,
+        spool_total_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spool_free_bytes", b"spool_free_bytes", "spool_total_bytes", b"spool_total_bytes", "store_error", b"store_error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeStorageResponse: _TypeAlias = ProbeStorageResponse  # noqa: Y015
+
+@_typing.final
 class ReadPictureResponse(_message.Message):
     """Part of a picture."""
 

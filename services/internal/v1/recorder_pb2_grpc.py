@@ -56,6 +56,11 @@ class RecorderServiceStub:
                 request_serializer=services_dot_internal_dot_v1_dot_recorder__pb2.ReadPictureRequest.SerializeToString,
                 response_deserializer=services_dot_internal_dot_v1_dot_recorder__pb2.ReadPictureResponse.FromString,
                 _registered_method=True)
+        self.ProbeStorage = channel.unary_unary(
+                '/services.internal.v1.RecorderService/ProbeStorage',
+                request_serializer=services_dot_internal_dot_v1_dot_recorder__pb2.ProbeStorageRequest.SerializeToString,
+                response_deserializer=services_dot_internal_dot_v1_dot_recorder__pb2.ProbeStorageResponse.FromString,
+                _registered_method=True)
         self.RecordSegments = channel.unary_unary(
                 '/services.internal.v1.RecorderService/RecordSegments',
                 request_serializer=services_dot_internal_dot_v1_dot_recorder__pb2.RecordSegmentsRequest.SerializeToString,
@@ -104,6 +109,13 @@ class RecorderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProbeStorage(self, request, context):
+        """Tries the picture store by writing and deleting a small object, and measures the spool's disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordSegments(self, request, context):
         """Stores closed energy segments; unique by (gpu, epoch, number), so repeating is harmless.
         """
@@ -140,6 +152,11 @@ def add_RecorderServiceServicer_to_server(servicer, server):
                     servicer.ReadPicture,
                     request_deserializer=services_dot_internal_dot_v1_dot_recorder__pb2.ReadPictureRequest.FromString,
                     response_serializer=services_dot_internal_dot_v1_dot_recorder__pb2.ReadPictureResponse.SerializeToString,
+            ),
+            'ProbeStorage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProbeStorage,
+                    request_deserializer=services_dot_internal_dot_v1_dot_recorder__pb2.ProbeStorageRequest.FromString,
+                    response_serializer=services_dot_internal_dot_v1_dot_recorder__pb2.ProbeStorageResponse.SerializeToString,
             ),
             'RecordSegments': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordSegments,
@@ -262,6 +279,33 @@ class RecorderService:
             '/services.internal.v1.RecorderService/ReadPicture',
             services_dot_internal_dot_v1_dot_recorder__pb2.ReadPictureRequest.SerializeToString,
             services_dot_internal_dot_v1_dot_recorder__pb2.ReadPictureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProbeStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/services.internal.v1.RecorderService/ProbeStorage',
+            services_dot_internal_dot_v1_dot_recorder__pb2.ProbeStorageRequest.SerializeToString,
+            services_dot_internal_dot_v1_dot_recorder__pb2.ProbeStorageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,8 @@ class RecorderServiceStub:
     """
     ReadPicture: _grpc.UnaryStreamMultiCallable[_recorder_pb2.ReadPictureRequest, _recorder_pb2.ReadPictureResponse]
     """The bytes of a finished picture that is still in the spool."""
+    ProbeStorage: _grpc.UnaryUnaryMultiCallable[_recorder_pb2.ProbeStorageRequest, _recorder_pb2.ProbeStorageResponse]
+    """Tries the picture store by writing and deleting a small object, and measures the spool's disk."""
     RecordSegments: _grpc.UnaryUnaryMultiCallable[_recorder_pb2.RecordSegmentsRequest, _recorder_pb2.RecordSegmentsResponse]
     """Stores closed energy segments; unique by (gpu, epoch, number), so repeating is harmless."""
     GetLastReading: _grpc.UnaryUnaryMultiCallable[_recorder_pb2.GetLastReadingRequest, _recorder_pb2.GetLastReadingResponse]
@@ -80,6 +82,8 @@ class RecorderServiceAsyncStub(RecorderServiceStub):
     """
     ReadPicture: _aio.UnaryStreamMultiCallable[_recorder_pb2.ReadPictureRequest, _recorder_pb2.ReadPictureResponse]  # type: ignore[assignment]
     """The bytes of a finished picture that is still in the spool."""
+    ProbeStorage: _aio.UnaryUnaryMultiCallable[_recorder_pb2.ProbeStorageRequest, _recorder_pb2.ProbeStorageResponse]  # type: ignore[assignment]
+    """Tries the picture store by writing and deleting a small object, and measures the spool's disk."""
     RecordSegments: _aio.UnaryUnaryMultiCallable[_recorder_pb2.RecordSegmentsRequest, _recorder_pb2.RecordSegmentsResponse]  # type: ignore[assignment]
     """Stores closed energy segments; unique by (gpu, epoch, number), so repeating is harmless."""
     GetLastReading: _aio.UnaryUnaryMultiCallable[_recorder_pb2.GetLastReadingRequest, _recorder_pb2.GetLastReadingResponse]  # type: ignore[assignment]
@@ -123,6 +127,13 @@ class RecorderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_recorder_pb2.ReadPictureResponse], _abc.AsyncIterator[_recorder_pb2.ReadPictureResponse]]:
         """The bytes of a finished picture that is still in the spool."""
+
+    def ProbeStorage(
+        self,
+        request: _recorder_pb2.ProbeStorageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recorder_pb2.ProbeStorageResponse, _abc.Awaitable[_recorder_pb2.ProbeStorageResponse]]:
+        """Tries the picture store by writing and deleting a small object, and measures the spool's disk."""
 
     def RecordSegments(
         self,

@@ -8,6 +8,7 @@ from atelier.billing_calls import BillingCalls
 from atelier.connection import Connection
 from atelier.fleet_calls import FleetCalls
 from atelier.image_calls import ImageCalls
+from atelier.installation_calls import InstallationCalls
 from atelier.job_calls import JobCalls, JobOptions, SpecLike
 from atelier.margin_calls import MarginCalls
 from atelier.names import OWN_TENANT
@@ -28,6 +29,7 @@ class AsyncClient(
     TenantCalls,
     FleetCalls,
     AuditCalls,
+    InstallationCalls,
 ):
     """An installation, seen by one key. Make it inside the running event loop.
 

@@ -146,3 +146,7 @@ class Client:
 
     # AuditService
     list_audit_events = BlockingIterator(AsyncClient.list_audit_events)
+
+    # InstallationService
+    get_installation = Blocking(AsyncClient.get_installation)
+    verify_installation = BlockingIterator(AsyncClient.verify_installation)

@@ -81,10 +81,15 @@ def parse_address(address: str) -> Target:
     host, colon, port = rest.rpartition(":")
     if not colon or "]" in port:
         host, port = rest, ""
-    tls = scheme == "https" or (not scheme and host not in _LOOPBACK_HOSTS)
+    tls = scheme == "https" or (not scheme and not is_loopback(host))
     if not port and not tls:
         raise ConfigurationError(f"{address!r} has no port")
     return Target(host_and_port=f"{host}:{port or 443}", tls=tls)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host's name or address is this machine's own."""
+    return host in _LOOPBACK_HOSTS
 
 
 def default_login_file() -> Path:

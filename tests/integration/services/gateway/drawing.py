@@ -16,6 +16,7 @@ from services.jobs import claims, finishes, worker_session_store
 from services.jobs.finishes import DrawnAttempt, DrawnEnergy, FinishAnswer, NewPicture
 from services.jobs.records import AttemptKey, ClaimedImage, WorkerIdentity
 from services.jobs.worker_session_store import Heartbeat
+from services.object_store import ObjectStoreDoor
 from services.recorder.gateway_service import PictureService
 from services.recorder.spool import Spool, spool_name
 from tenants.ids import GpuId, SessionId, TenantId
@@ -110,9 +111,10 @@ async def recorder_for_gateways(pool: Pool, run_directory: Path) -> AsyncGenerat
     """Serve the recorder's socket for gateways, with a spool."""
     spool = Spool(run_directory / "spool")
     spool.directory.mkdir(exist_ok=True)
+    objects_url = (run_directory / "objects").as_uri()
     server = grpc.aio.server()
     recorder_pb2_grpc.add_RecorderServiceServicer_to_server(
-        PictureService(pool=pool, spool=spool), server
+        PictureService(pool=pool, spool=spool, store=ObjectStoreDoor(objects_url)), server
     )
     server.add_insecure_port(f"unix:{RunDirectory(run_directory).recorder_gateway_socket}")
     await server.start()

@@ -112,6 +112,7 @@ async def test_an_admins_day(
         "newestChange": "OK",
         "csvLines": 6,
         "invoice": "%PDF-",
+        "role": "ADMIN",
         "currency": "USD",
     }
     assert told["refusals"] == {

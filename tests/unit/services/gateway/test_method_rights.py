@@ -30,6 +30,7 @@ OPERATORS_ALONE = {
     "ListWorkers",
     "DrainWorker",
     "SetPowerPolicy",
+    "VerifyInstallation",
 }
 
 

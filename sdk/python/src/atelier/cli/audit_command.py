@@ -34,7 +34,14 @@ AUDIT_COLUMNS: Sequence[Column[AuditEvent]] = (
 @click.option("--refused", is_flag=True, help="Only what was refused.")
 @click.option("--from", "start_time", type=MOMENT, help="At or after this time.")
 @click.option("--to", "end_time", type=MOMENT, help="Before this time.")
-@click.option("-n", "count_max", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option(
+    "-n",
+    "count_max",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="At most so many.",
+)
 @in_session
 def audit(
     session: Session,

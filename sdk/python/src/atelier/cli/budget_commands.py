@@ -41,7 +41,13 @@ def budgets() -> None:
 @budgets.command("set")
 @click.argument("budget")
 @click.argument("limit", type=AMOUNT)
-@click.option("--period", type=click.Choice(list(_PERIODS)), default="month", show_default=True)
+@click.option(
+    "--period",
+    type=click.Choice(list(_PERIODS)),
+    default="month",
+    show_default=True,
+    help="After which it begins anew.",
+)
 @click.option("--project", default="", help="Every project unless given.")
 @click.option("--key", default="", help="Id of a key; every key unless given.")
 @click.option("--soft", is_flag=True, help="Tell of it, and refuse nothing.")

@@ -46,12 +46,12 @@ def watch_gpus(session: Session, *, gpu: str, seconds: int | None) -> None:
 
 
 @gpus.command("weigh")
-@click.argument("tenant")
+@click.argument("tenant_id")
 @click.argument("weight", type=click.FloatRange(0.01, 100))
 @in_session
-def weigh(session: Session, *, tenant: str, weight: float) -> None:
+def weigh(session: Session, *, tenant_id: str, weight: float) -> None:
     """Give a tenant its part of the GPUs: twice the weight, twice the time while all have work."""
-    wanted = Tenant(name=tenant_name(tenant), quotas=TenantQuotas(gpu_weight=weight))
+    wanted = Tenant(name=tenant_name(tenant_id), quotas=TenantQuotas(gpu_weight=weight))
     with session.open_client() as client:
         session.output.show_one(client.update_tenant(wanted, ["quotas.gpu_weight"]), TENANT_DETAILS)
 

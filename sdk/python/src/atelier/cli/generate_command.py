@@ -14,7 +14,14 @@ from atelier.v1.job_service_pb2 import JobSpec
 
 @click.command()
 @click.argument("prompt")
-@click.option("-n", "--count", type=click.IntRange(1, 1000), default=1, show_default=True)
+@click.option(
+    "-n",
+    "--count",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="How many pictures.",
+)
 @click.option("--size", type=SIZE, help="Such as 1024x1024; the model's own unless given.")
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Picture i has seed + i.")
 @click.option("--steps", type=click.IntRange(min=1), help="Denoising steps.")

@@ -43,7 +43,12 @@ def get(session: Session, *, invoice: str) -> None:
     type=click.Choice(["pdf", "csv", "parquet", "focus"]),
     help="PDF unless --output ends in .csv or .parquet.",
 )
-@click.option("--output", "path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Which file; the server names it unless given.",
+)
 @in_session
 def download(session: Session, *, invoice: str, kind: str | None, path: Path | None) -> None:
     """Save an invoice as a file."""

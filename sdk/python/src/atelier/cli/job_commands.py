@@ -39,7 +39,13 @@ def jobs() -> None:
     help="What to draw: a .csv or .jsonl file.",
 )
 @click.option("--title", default="", help="A name for the job; the file's unless given.")
-@click.option("--tier", type=click.Choice(["batch", "interactive"]), default="batch")
+@click.option(
+    "--tier",
+    type=click.Choice(["batch", "interactive"]),
+    default="batch",
+    show_default=True,
+    help="How urgent.",
+)
 @click.option("--project", default="", help="What usage is grouped and budgeted by.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="May be repeated.")
 @click.option("--max-cost", type=AMOUNT, help="Refuse the job if it could cost more.")
@@ -99,9 +105,17 @@ def create(
 
 
 @jobs.command("list")
-@click.option("--state", "states", multiple=True, type=click.Choice(_STATES, case_sensitive=False))
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(_STATES, case_sensitive=False),
+    help="Only in this state; may be repeated.",
+)
 @click.option("--project", default="", help="Only of this project.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
+)
 @in_session
 def list_(session: Session, *, states: tuple[str, ...], project: str, limit: int) -> None:
     """List jobs, newest first."""
@@ -132,7 +146,11 @@ def get(session: Session, *, job: str, images: bool) -> None:
 
 @jobs.command("watch")
 @click.argument("job")
-@click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--output-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Save the pictures here as they come.",
+)
 @in_session
 def watch(session: Session, *, job: str, output_dir: Path | None) -> None:
     """Follow a job to its end; as JSON, a line for each piece of news."""

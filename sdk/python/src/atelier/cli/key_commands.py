@@ -23,7 +23,13 @@ def keys() -> None:
 
 
 @keys.command("create")
-@click.option("--role", type=click.Choice(["member", "admin", "operator"]), default="member")
+@click.option(
+    "--role",
+    type=click.Choice(["member", "admin", "operator"]),
+    default="member",
+    show_default=True,
+    help="What it may do.",
+)
 @click.option("--title", default="", help="A name for the key.")
 @click.option("--project", default="", help="The project of jobs that name none.")
 @click.option("--expires", type=MOMENT, help="When it ends; never unless given.")
@@ -59,7 +65,13 @@ def list_(session: Session) -> None:
 
 @keys.command("rotate")
 @click.argument("key")
-@click.option("--grace-hours", type=click.IntRange(0, 720), default=0, show_default=True)
+@click.option(
+    "--grace-hours",
+    type=click.IntRange(0, 720),
+    default=0,
+    show_default=True,
+    help="How long the old secret still works.",
+)
 @in_session
 def rotate(session: Session, *, key: str, grace_hours: int) -> None:
     """Give a key a new secret; the old one works for the grace time."""

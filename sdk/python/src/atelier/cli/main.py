@@ -11,6 +11,7 @@ from atelier.cli.admin_commands import admin
 from atelier.cli.admin_invoice_commands import admin_invoices
 from atelier.cli.audit_command import audit
 from atelier.cli.budget_commands import budgets, ledger
+from atelier.cli.doctor_command import admin_doctor, doctor
 from atelier.cli.generate_command import generate
 from atelier.cli.invoice_commands import invoices
 from atelier.cli.job_commands import jobs
@@ -60,10 +61,12 @@ for command in (
     balance,
     audit,
     admin,
+    doctor,
     completion,
 ):
     atelier.add_command(command)
 admin.add_command(admin_invoices)
+admin.add_command(admin_doctor)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -72,11 +72,20 @@ def usage(
 
 @usage.command("export")
 @click.option(
-    "--kind", type=click.Choice(["focus", "csv", "parquet"]), default="csv", show_default=True
+    "--kind",
+    type=click.Choice(["focus", "csv", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="Of the file.",
 )
 @click.option("--from", "start", type=MOMENT, help="Booked at or after.")
 @click.option("--to", "end", type=MOMENT, help="Booked before.")
-@click.option("--output", "path", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Which file; the server names it unless given.",
+)
 @in_session
 def export(
     session: Session,
