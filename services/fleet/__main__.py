@@ -27,6 +27,7 @@ from services.jobs.model_catalogue import RANDOM_CHECKPOINT, load_catalogue
 from services.log import configure_log
 from tenants.launchers.process_launcher import ProcessLauncher
 from tenants.run_directory import RunDirectory
+from tenants.tenant_directories import TenantDirectories
 
 log = structlog.get_logger()
 
@@ -61,6 +62,8 @@ def _join(settings: Settings) -> Fleet:
     run = RunDirectory(settings.run_directory)
     models = _worker_models(settings)
     launcher = ProcessLauncher()
+    launcher.check()
+    directories = TenantDirectories(run, first_group=launcher.first_group)
     log.warning("launcher", launcher=launcher.name, isolation=launcher.isolation)
     settings.log_directory.mkdir(parents=True, exist_ok=True)
     cold_starts = ColdStarts(seconds_before_measured=settings.cold_start_seconds_before_measured)
@@ -68,12 +71,14 @@ def _join(settings: Settings) -> Fleet:
         run=run,
         brokers=Brokers(
             run=run,
+            directories=directories,
             data_directory=settings.broker_data_directory,
             log_directory=settings.log_directory,
         ),
         workers=Workers(
             run=run,
             launcher=launcher,
+            directories=directories,
             models=models,
             drain_seconds=settings.drain_seconds,
             end_seconds=settings.end_seconds or settings.drain_seconds,

@@ -13,6 +13,7 @@ from services.fleet.notes import BrokerNote, NoteFolder
 from tenants.launchers.child_process import ChildProcess, is_running
 from tenants.launchers.restarts import Restarts
 from tenants.run_directory import RunDirectory
+from tenants.tenant_directories import TenantDirectories
 
 log = structlog.get_logger()
 
@@ -26,8 +27,16 @@ class _Broker:
 class Brokers:
     """The brokers of all tenants of one host."""
 
-    def __init__(self, *, run: RunDirectory, data_directory: Path, log_directory: Path) -> None:
+    def __init__(
+        self,
+        *,
+        run: RunDirectory,
+        directories: TenantDirectories,
+        data_directory: Path,
+        log_directory: Path,
+    ) -> None:
         self._run = run
+        self._directories = directories
         self._data_directory = data_directory
         self._log_directory = log_directory
         self._notes = NoteFolder(run.fleet_directory / "brokers", BrokerNote)
@@ -61,7 +70,7 @@ class Brokers:
             self._start(tenant_id, broker, now)
 
     def _start(self, tenant_id: str, broker: _Broker, now: float) -> None:
-        self._run.tenant_directory(tenant_id).mkdir(parents=True, exist_ok=True, mode=0o750)
+        self._directories.make(tenant_id)
         try:
             broker.child = start_broker(
                 socket_path=self._run.broker_socket(tenant_id),

@@ -11,6 +11,7 @@ from psycopg.rows import scalar_row
 from database.pool import Connection
 from database.queries import load_queries
 from database.rows import typed_row
+from tenants.ids import SessionId
 
 queries = load_queries(__file__)
 
@@ -60,7 +61,7 @@ class SessionRow:
 
     tenant_id: str
     gpu_id: str
-    process_id: int
+    session_id: SessionId
     ready: bool
     # Its lease ended longer ago than a healthy worker's can.
     silent: bool

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.fleet.posts import Post
 from tenants.launchers.child_process import ChildProcess
+from tenants.launchers.worker_launcher import StartedWorker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +22,10 @@ class BrokerNote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerNote:
-    """Which post a process holds."""
+    """Which post a worker holds."""
 
     post: Post
-    child: ChildProcess
+    started: StartedWorker
 
 
 Note = TypeVar("Note", BrokerNote, WorkerNote)

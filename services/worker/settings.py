@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +21,10 @@ class Settings(BaseSettings):
 
     tenant_directory: Path = Field(description="holds the tenant's sockets")
     gpu_id: str
+    session_id: str = Field(
+        default_factory=lambda: uuid4().hex,
+        description="how the recorder and the fleet know this start of the worker",
+    )
     model_name: str = Field(description="as in the catalogue; also the queue's name")
     model_path: str = Field(description="a folder in diffusers format, or a hub's name")
     device: str = Field(default="auto", description="auto: the GPU where there is one, else cpu")

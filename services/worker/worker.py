@@ -4,7 +4,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Final
-from uuid import uuid4
 
 import structlog
 
@@ -59,7 +58,7 @@ class Worker:
                 modulation=settings.modulation,
             ),
         )
-        session_id = SessionId(uuid4().hex)
+        session_id = SessionId(settings.session_id)
         self._marks = MeterClient(socket_path=settings.meter_socket, session_id=session_id)
         self._recorder = RecorderClient(
             settings.recorder_socket,

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from tenants.ids import SessionId
 from tenants.launchers.process_launcher import worker_environment
 from tenants.launchers.worker_launcher import WorkerOrder
 
 
 def order(*, device_uuid: str) -> WorkerOrder:
     return WorkerOrder(
+        session_id=SessionId("5e55"),
         tenant_id="acme",
         gpu_id="gpu-0",
         device_uuid=device_uuid,

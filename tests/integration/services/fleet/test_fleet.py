@@ -30,9 +30,12 @@ from services.fleet.fleet_store import (
 )
 from services.fleet.inventory import Gpu, GpuKind, Inventory
 from services.fleet.workers import WorkerModel, Workers
-from tenants.launchers.child_process import ChildProcess, start_child
-from tenants.launchers.worker_launcher import WorkerOrder
+from tenants.ids import SessionId
+from tenants.launchers.child_process import start_child
+from tenants.launchers.process_launcher import ProcessLauncher
+from tenants.launchers.worker_launcher import StartedWorker, WorkerOrder
 from tenants.run_directory import RunDirectory
+from tenants.tenant_directories import TenantDirectories
 
 MODELS = {"mini": WorkerModel(path="/mini", batch_slots=4, interactive_slots=1)}
 RULES = AllocationRules(dwell_seconds_min=0.3, dwell_per_cold_start=0.01, devices_per_tenant_max=8)
@@ -53,24 +56,22 @@ time.sleep(600)
 STUCK = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
 
-class SleepingLauncher:
+class SleepingLauncher(ProcessLauncher):
     """Starts processes that do nothing, in the way of the real launcher."""
-
-    name = "process"
-    isolation = "NONE"
 
     def __init__(self, program: str) -> None:
         self.program = program
         self.orders: list[WorkerOrder] = []
 
-    def start(self, order: WorkerOrder) -> ChildProcess:
+    def start(self, order: WorkerOrder) -> StartedWorker:
         self.orders.append(order)
-        return start_child(
+        child = start_child(
             [sys.executable, "-c", self.program],
             environment={},
             log_path=order.log_path,
             death_signal=None,
         )
+        return StartedWorker(session_id=order.session_id, process_id=child.pid, child=child)
 
 
 class Host:
@@ -85,16 +86,19 @@ class Host:
     def fleet(
         self, *, devices: int = 2, drain_seconds: float = 5.0, end_seconds: float = 5.0
     ) -> "Looking":
+        directories = TenantDirectories(self.run)
         fleet = Fleet(
             run=self.run,
             brokers=Brokers(
                 run=self.run,
+                directories=directories,
                 data_directory=self.directory / "brokers",
                 log_directory=self.directory,
             ),
             workers=Workers(
                 run=self.run,
                 launcher=self.launcher,
+                directories=directories,
                 models=MODELS,
                 drain_seconds=drain_seconds,
                 end_seconds=end_seconds,
@@ -154,9 +158,9 @@ def situation(*tenant_ids: str, backlog: dict[str, int] | None = None) -> Situat
     )
 
 
-def silent_session(process_id: int) -> SessionRow:
+def silent_session(session_id: SessionId) -> SessionRow:
     return SessionRow(
-        tenant_id="acme", gpu_id="cpu-0", process_id=process_id, ready=True, silent=True
+        tenant_id="acme", gpu_id="cpu-0", session_id=session_id, ready=True, silent=True
     )
 
 
@@ -265,7 +269,9 @@ def test_a_device_changes_hands_when_its_tenant_has_no_work_and_another_has(host
 def test_a_worker_that_fell_silent_is_replaced_while_the_recorder_serves(host: Host) -> None:
     fleet = host.fleet()
     (before,) = fleet.look(situation("acme"))
-    silence = replace(situation("acme"), sessions=(silent_session(before.process_id or 0),))
+    silence = replace(
+        situation("acme"), sessions=(silent_session(host.launcher.orders[-1].session_id),)
+    )
 
     fleet.look(silence)
     without_recorder = fleet.look(situation("acme"))
@@ -316,17 +322,16 @@ def test_the_fleets_end_can_take_everything_with_it(host: Host) -> None:
     assert not answers(host.run.broker_socket("acme"))
 
 
-def ready_sessions(workers: list[WorkerRow]) -> tuple[SessionRow, ...]:
+def ready_sessions(host: Host) -> tuple[SessionRow, ...]:
     return tuple(
         SessionRow(
-            tenant_id=worker.tenant_id,
-            gpu_id=worker.gpu_id,
-            process_id=worker.process_id,
+            tenant_id=order.tenant_id,
+            gpu_id=order.gpu_id,
+            session_id=order.session_id,
             ready=True,
             silent=False,
         )
-        for worker in workers
-        if worker.process_id is not None
+        for order in host.launcher.orders
     )
 
 
@@ -339,7 +344,7 @@ def test_two_tenants_with_work_take_turns_on_one_device_and_each_turn_is_timed(h
 
     def three_turns() -> bool:
         nonlocal workers
-        workers = fleet.look(replace(work, sessions=ready_sessions(workers)))
+        workers = fleet.look(replace(work, sessions=ready_sessions(host)))
         handovers.extend(fleet.fleet.take_handovers())
         turns.extend(tenant for tenant in holders(workers).values() if tenant != turns[-1])
         return len(handovers) == 3
