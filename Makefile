@@ -74,11 +74,15 @@ up: $(STAMP) ## Run everything on this machine until Ctrl-C
 
 .PHONY: test
 test: $(STAMP) $(TYPESCRIPT_STAMP) ## All tests that need no GPU: unit, architecture, integration, end to end
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "not gpu and not browser and not chaos and not long"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "not gpu and not browser and not chaos and not containers and not long"
 
 .PHONY: test-long
 test-long: $(STAMP) ## What takes minutes: 100,000 facts, ten seeds, long state machines
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m long
+
+.PHONY: test-containers
+test-containers: $(STAMP) ## Workers in containers and sandboxes of a real engine, attacked from inside (root)
+	$(BIN)/python -m pytest -n 0 -m containers tests/containers
 
 .PHONY: mutants
 mutants: $(STAMP) ## Break every guard of the tables and many lines in turn; the tests must notice

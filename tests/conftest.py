@@ -18,7 +18,7 @@ settings.register_profile(
 )
 settings.load_profile("atelier")
 
-_MARKED_FOLDERS = ("integration", "e2e")
+_MARKED_FOLDERS = ("integration", "e2e", "containers")
 
 
 def pytest_configure(config: pytest.Config) -> None:

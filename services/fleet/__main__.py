@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import Final
 
 import structlog
 from pydantic import ValidationError
@@ -19,18 +20,22 @@ from services.fleet.backlog import BacklogEstimate
 from services.fleet.brokers import Brokers
 from services.fleet.cold_starts import ColdStarts
 from services.fleet.fleet import Fleet
+from services.fleet.launchers import make_launcher
 from services.fleet.settings import Settings
 from services.fleet.watch import Watch, sleep
 from services.fleet.workers import WorkerModel, Workers
 from services.jobs.errors import CatalogueError
 from services.jobs.model_catalogue import RANDOM_CHECKPOINT, load_catalogue
 from services.log import configure_log
+from tenants.launchers.errors import LauncherUnavailableError
 from tenants.launchers.process_launcher import ProcessLauncher
 from tenants.run_directory import RunDirectory
 from tenants.tenant_directories import TenantDirectories
 
 log = structlog.get_logger()
 
+# Says loudly that it keeps nothing apart.
+UNISOLATED: Final = ProcessLauncher.name
 _RECONNECT_SECONDS = 1.0
 
 
@@ -40,7 +45,7 @@ def main() -> None:
     try:
         settings = Settings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
         fleet = _join(settings)
-    except (ValidationError, CatalogueError) as error:
+    except (ValidationError, CatalogueError, LauncherUnavailableError) as error:
         sys.exit(str(error))
     asyncio.run(_run(settings, fleet))
 
@@ -61,10 +66,11 @@ async def _run(settings: Settings, fleet: Fleet) -> None:
 def _join(settings: Settings) -> Fleet:
     run = RunDirectory(settings.run_directory)
     models = _worker_models(settings)
-    launcher = ProcessLauncher()
+    launcher = make_launcher(settings)
     launcher.check()
     directories = TenantDirectories(run, first_group=launcher.first_group)
-    log.warning("launcher", launcher=launcher.name, isolation=launcher.isolation)
+    tell = log.warning if launcher.name == UNISOLATED else log.info
+    tell("launcher", launcher=launcher.name, isolation=launcher.isolation)
     settings.log_directory.mkdir(parents=True, exist_ok=True)
     cold_starts = ColdStarts(seconds_before_measured=settings.cold_start_seconds_before_measured)
     return Fleet(

@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.fleet.allocation import AllocationRules
 from services.fleet.heat import PowerPolicy
+from tenants.launchers.worker_limits import WorkerLimits
+
+_GIB = 1024**3
 
 
 class Settings(BaseSettings):
@@ -23,7 +26,39 @@ class Settings(BaseSettings):
     random_checkpoint_path: Path | None = Field(
         default=None, description="the folder that the source random-checkpoint stands for"
     )
-    launcher: Literal["process"] = "process"
+    launcher: Literal["process", "sandbox", "container"] = Field(
+        default="process", description="what keeps tenants' workers apart; `process`: nothing"
+    )
+    container_image: str = Field(
+        default="", description="of the worker, by digest: sha256:… or name@sha256:…"
+    )
+    cdi_devices: dict[str, str] = Field(
+        default={},
+        description='JSON, such as {"gpu-0": "nvidia.com/gpu=0"}; unset: by its UUID',
+    )
+    paths_on_host: dict[str, str] = Field(
+        default={},
+        description="JSON: folders of a fleet in a container, and where Docker finds them",
+    )
+    nvidia_toolkit_version: str | None = Field(
+        default=None, description="where the fleet cannot ask nvidia-ctk itself"
+    )
+    worker_memory_gb: PositiveFloat = Field(default=16.0, description="of main memory, no swap")
+    worker_processes_max: PositiveInt = Field(default=1024, description="threads count as such")
+    worker_tmp_gb: PositiveFloat = Field(default=1.0, description="in memory, within the above")
+    worker_cores: PositiveFloat | None = Field(
+        default=None, description="unset: half a core more than its threads"
+    )
+    container_user_first: PositiveInt = Field(
+        default=20_000,
+        le=60_000,
+        description="of the tenants' users and groups, as the containers know them",
+    )
+    sandbox_user_first: PositiveInt = Field(
+        default=520_000,
+        ge=1_000,
+        description="of the tenants' users and groups on this host; nobody else may have them",
+    )
     cpu_device_count: PositiveInt | None = Field(
         default=None,
         description="workers that may share this machine's processor, cpu-0, cpu-1, …; "
@@ -82,6 +117,16 @@ class Settings(BaseSettings):
             idle_seconds=self.idle_seconds,
             devices_per_tenant_max=self.devices_per_tenant_max,
             burnt_seconds_max=self.burnt_seconds_max,
+        )
+
+    @property
+    def worker_limits(self) -> WorkerLimits:
+        """What a sandbox or a container bounds."""
+        return WorkerLimits(
+            memory_bytes=round(self.worker_memory_gb * _GIB),
+            processes=self.worker_processes_max,
+            tmp_bytes=round(self.worker_tmp_gb * _GIB),
+            cpus=self.worker_cores,
         )
 
     @property

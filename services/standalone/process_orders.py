@@ -25,6 +25,15 @@ _PASSED_ON: Final = (
     "SSL_CERT_FILE",
     "TMPDIR",
 )
+# The fleet's settings about the launchers that isolate, and how Docker is reached.
+_OF_LAUNCHERS: Final = (
+    "ATELIER_FLEET_CDI_",
+    "ATELIER_FLEET_CONTAINER_",
+    "ATELIER_FLEET_NVIDIA_",
+    "ATELIER_FLEET_SANDBOX_",
+    "ATELIER_FLEET_WORKER_",
+    "DOCKER_HOST",
+)
 # Beyond what a process needs by itself to notice the signal and to close its connections.
 _GRACE_SECONDS: Final = 10.0
 
@@ -127,6 +136,13 @@ def _fleet(installation: Installation) -> dict[str, str]:
         "ATELIER_FLEET_LOG_DIRECTORY": str(installation.data.logs),
         "ATELIER_FLEET_MODEL_CATALOGUE_PATH": str(settings.model_catalogue_path),
         "ATELIER_FLEET_RANDOM_CHECKPOINT_PATH": str(installation.data.random_checkpoint),
+        "ATELIER_FLEET_LAUNCHER": settings.launcher,
+        # What only such launchers ask for is told to the fleet itself.
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if settings.launcher != "process" and name.startswith(_OF_LAUNCHERS)
+        },
         "ATELIER_FLEET_END_SECONDS": str(settings.drain_seconds),
         "ATELIER_FLEET_END_CHILDREN_AT_EXIT": "true",
         **{name: str(value) for name, value in optional.items() if value is not None},

@@ -1,7 +1,7 @@
 """What an installation on one machine is told, from ATELIER_STANDALONE_… and the command line."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +30,10 @@ class Settings(BaseSettings):
         description="draw on this machine's NVIDIA cards; needs a PyTorch built for CUDA",
     )
     threads_per_worker: PositiveInt | None = None
+    launcher: Literal["process", "sandbox", "container"] = Field(
+        default="process",
+        description="what keeps tenants' workers apart; more about it in ATELIER_FLEET_…",
+    )
     # A tenant with work keeps its device at least this long while others wait.
     dwell_seconds_min: PositiveFloat | None = None
     dwell_per_cold_start: PositiveFloat | None = None

@@ -41,6 +41,7 @@ def start_child(
     death_signal: signal.Signals | None,
     user: str | None = None,
     directory: Path | None = None,
+    open_files: Sequence[int] = (),
 ) -> ChildProcess:
     """Start a program in a session of its own, with its output appended to a file.
 
@@ -56,6 +57,7 @@ def start_child(
             env=dict(environment),
             cwd=directory,
             start_new_session=True,
+            pass_fds=open_files,
             user=user,
             group=None if user is None else _group_of(user),
             extra_groups=None if user is None else [],

@@ -43,6 +43,8 @@ class StartedWorker:
     process_id: int
     # How a launcher that starts processes knows it.
     child: ChildProcess | None = None
+    # What stands around it and ends with it, where there is such a process.
+    guard: ChildProcess | None = None
     # How one that starts containers does.
     container_id: str | None = None
 

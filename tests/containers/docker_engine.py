@@ -1,0 +1,197 @@
+"""A Docker engine of the tests' own: unpacked, private, in a namespace without any network.
+
+It maps users, hands out fake GPUs by CDI, and keeps everything in one folder.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.containers.debian_packages import DebianPackages, MissingPrerequisiteError
+
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 60.0
+# Where the engine's users begin outside; far from those of people and services.
+FIRST_USER: Final = 1_000_000
+USERS: Final = 65_536
+USER_NAME: Final = "atelier-remap"
+# Two fake GPUs: harmless devices under the names of real ones.
+GPUS: Final = {"nvidia.com/gpu=0": "/dev/nvidia0", "nvidia.com/gpu=1": "/dev/nvidia1"}
+# Mounts of its own, so that only this engine reads of its users and sees the fake GPUs: with users
+# mapped, runc takes devices by the path they shall have. No network, not even the host's.
+ENTER: Final = """
+set -e
+mount -t tmpfs -o mode=755 devices "$1/dev"
+cp --archive /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty "$1/dev"
+mkdir "$1/dev/pts" "$1/dev/shm" "$1/dev/mqueue"
+mount --bind /dev/pts "$1/dev/pts"
+mknod "$1/dev/nvidia0" c 1 5
+mknod "$1/dev/nvidia1" c 1 7
+ln -s pts/ptmx "$1/dev/ptmx"
+mount --rbind "$1/dev" /dev
+for name in passwd group subuid subgid; do mount --bind "$1/etc/$name" "/etc/$name"; done
+exec dockerd --config-file "$1/daemon.json"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerEngine:
+    """An engine that runs."""
+
+    folder: Path
+    packages: DebianPackages
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.folder}/docker.sock"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For its command line."""
+        return {
+            **os.environ,
+            "PATH": self.packages.programs,
+            "DOCKER_HOST": self.url,
+            "DOCKER_CONFIG": str(self.folder / "client"),
+        }
+
+    def docker(self, *arguments: str | Path, limit_seconds: float = 120) -> str:
+        """Run `docker …`; its output, or an error with what it complained of."""
+        done = subprocess.run(
+            [self.packages.program("usr/bin/docker"), *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=limit_seconds,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"docker {arguments[0]} failed:\n{done.stderr[-4000:]}")
+        return done.stdout
+
+
+@contextmanager
+def running_engine(folder: Path, packages: DebianPackages) -> Generator[DockerEngine]:
+    """Run an engine for as long as the block lasts."""
+    engine = DockerEngine(folder=folder, packages=packages)
+    prepare(engine)
+    with (folder / "engine.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *("unshare", "--net", "--mount", "--propagation", "slave"),
+                *("sh", "-c", ENTER, "engine", folder),
+            ],
+            env={**os.environ, "PATH": packages.programs},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_until_ready(engine, process)
+        yield engine
+    finally:
+        stop(process)
+        unmount_below(folder)
+
+
+def prepare(engine: DockerEngine) -> None:
+    folder = engine.folder
+    (folder / "etc").mkdir(parents=True)
+    (folder / "cdi").mkdir()
+    (folder / "dev").mkdir()
+    plugins = folder / "client" / "cli-plugins"
+    plugins.mkdir(parents=True)
+    for plugin in engine.packages.program("usr/libexec/docker/cli-plugins").iterdir():
+        (plugins / plugin.name).symlink_to(plugin)
+    (folder / "daemon.json").write_text(json.dumps(settings(engine)))
+    (folder / "cdi" / "gpus.json").write_text(json.dumps(fake_gpus()))
+    lines = {
+        "passwd": f"{USER_NAME}:x:65000:65000::/:/usr/sbin/nologin\n",
+        "group": f"{USER_NAME}:x:65000:\n",
+        "subuid": f"{USER_NAME}:{FIRST_USER}:{USERS}\n",
+        "subgid": f"{USER_NAME}:{FIRST_USER}:{USERS}\n",
+    }
+    for name, line in lines.items():
+        own = Path("/etc") / name
+        if not own.exists():
+            raise MissingPrerequisiteError(f"there is no {own}: apt-get install uidmap login")
+        (folder / "etc" / name).write_text(own.read_text() + line)
+
+
+def settings(engine: DockerEngine) -> Mapping[str, object]:
+    folder = engine.folder
+    return {
+        "data-root": f"{folder}/data",
+        "exec-root": f"{folder}/exec",
+        "pidfile": f"{folder}/engine.pid",
+        "hosts": [engine.url],
+        "init-path": str(engine.packages.program("usr/bin/tini-static")),
+        "userns-remap": USER_NAME,
+        "features": {"cdi": True},
+        "cdi-spec-dirs": [f"{folder}/cdi"],
+        "storage-driver": "overlay2",
+        # Nothing of the tests needs a network.
+        "bridge": "none",
+        "iptables": False,
+        "ip6tables": False,
+        "ip-forward": False,
+        "ip-masq": False,
+    }
+
+
+def fake_gpus() -> Mapping[str, object]:
+    return {
+        "cdiVersion": "0.5.0",
+        "kind": "nvidia.com/gpu",
+        "devices": [
+            {
+                "name": name.rpartition("=")[2],
+                "containerEdits": {"deviceNodes": [{"path": path}]},
+            }
+            for name, path in GPUS.items()
+        ],
+    }
+
+
+def wait_until_ready(engine: DockerEngine, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            engine.docker("info", limit_seconds=10)
+        except (AssertionError, subprocess.TimeoutExpired):
+            if process.poll() is not None or time.monotonic() > deadline:
+                tail = (engine.folder / "engine.log").read_text()[-3000:]
+                raise AssertionError(f"the Docker engine does not start:\n{tail}") from None
+            time.sleep(0.2)
+        else:
+            return
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def unmount_below(folder: Path) -> None:
+    """Nothing should be left; what is would keep the folder from being removed."""
+    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+        point = line.split()[4]
+        if Path(point).is_relative_to(folder):
+            subprocess.run(["umount", "--lazy", point], check=False)
+
+
+def remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    assert not folder.exists(), f"{folder} could not be removed"
