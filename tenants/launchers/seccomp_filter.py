@@ -22,7 +22,8 @@ def compile_filter() -> bytes:
         LauncherUnavailableError: there is no libseccomp here.
     """
     try:
-        import pyseccomp  # noqa: PLC0415 -- loads the C library at import, which may be missing
+        # It loads the C library at import, which may be missing.
+        import pyseccomp  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
     except (ImportError, RuntimeError, OSError) as error:
         raise LauncherUnavailableError(
             f"The launcher `sandbox` needs libseccomp (apt-get install libseccomp2): {error}"
