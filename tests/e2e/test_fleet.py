@@ -52,10 +52,9 @@ def worker_is_ready(directory: Path) -> bool:
 def noted_process_ids(directory: Path) -> dict[str, int]:
     """What the fleet notes of its own children, by kind."""
     notes = make_run_directory(directory / "data").fleet_directory
-    return {
-        kind: json.loads((notes / kind / name).read_text())["child"]["pid"]
-        for kind, name in (("brokers", "acme.json"), ("workers", "cpu-0.json"))
-    }
+    broker = json.loads((notes / "brokers" / "acme.json").read_text())
+    worker = json.loads((notes / "workers" / "cpu-0.json").read_text())
+    return {"brokers": broker["child"]["pid"], "workers": worker["started"]["process_id"]}
 
 
 def test_a_fleet_that_was_killed_comes_back_and_adopts_broker_and_worker(

@@ -95,7 +95,8 @@ class Site:
     def noted_process_id(self, kind: str, name: str) -> int:
         """What the fleet notes of one of its own children."""
         note = self.run.fleet_directory / kind / f"{name}.json"
-        return int(json.loads(note.read_text())["child"]["pid"])
+        noted = json.loads(note.read_text())
+        return int(noted.get("started", noted)["child"]["pid"])
 
     @staticmethod
     @contextmanager
