@@ -18,8 +18,12 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
+from psycopg import AsyncCursor
+from psycopg.rows import TupleRow
+
+from benchmarks.parts.server_profile import commits_per_second, profiled, told
 from database.migration_runner import migrate
 from database.pool import Pool, open_pool, tenant_snapshot, tenant_transaction, transaction
 from database.roles import RUN_TIME_ROLES
@@ -36,6 +40,10 @@ from tenants.tenant_store import NewTenant, insert_tenant
 from tests.integration.fixture_types import PASSWORD, Postgres
 
 RESULT: Final = Path(__file__).parent / "results" / "ledger.json"
+CONNECTIONS: Final = 16
+# The pool's look, BEGIN, the tenant's setting, COMMIT.
+OUTSIDE_STATEMENTS: Final = 4
+COUNTED: Final[list[object]] = []
 PRICE: Final = PriceDocument(
     currency="EUR",
     components=(PriceComponent(kind=Component.PER_IMAGE, unit_price_nanos=1_000),),
@@ -53,6 +61,14 @@ SPEC: Final = ImageSpec(
     output_format="PNG",
     output_quality=90,
 )
+
+
+class CountingCursor(AsyncCursor[TupleRow]):
+    """Notes each statement."""
+
+    async def execute(self, query: Any, *args: Any, **options: Any) -> Self:  # noqa: ANN401
+        COUNTED.append(query)
+        return await super().execute(query, *args, **options)
 
 
 async def open_tenant(operator: Pool, gateway: Pool, tenant_id: TenantId) -> PriceId:
@@ -89,9 +105,9 @@ async def open_tenant(operator: Pool, gateway: Pool, tenant_id: TenantId) -> Pri
     return price.price_id
 
 
-async def accept(pool: Pool, tenant_id: TenantId, price_id: PriceId) -> None:
-    """Order one image."""
-    job = NewJob(
+def order(tenant_id: TenantId, price_id: PriceId) -> NewJob:
+    """A job of one image."""
+    return NewJob(
         tenant_id=tenant_id,
         key_id=KeyId("k1"),
         display_name="",
@@ -102,8 +118,12 @@ async def accept(pool: Pool, tenant_id: TenantId, price_id: PriceId) -> None:
         currency="EUR",
         images=(NewImage(spec=SPEC, hold_nanos=1_000, labels={}),),
     )
+
+
+async def accept(pool: Pool, tenant_id: TenantId, price_id: PriceId) -> None:
+    """Order one image."""
     async with tenant_transaction(pool, tenant_id) as conn:
-        await job_store.create_job(conn, job)
+        await job_store.create_job(conn, order(tenant_id, price_id))
 
 
 async def accepts_per_second(
@@ -125,31 +145,45 @@ async def accepts_per_second(
     return count / (time.monotonic() - start)
 
 
-async def measure(postgres: Postgres, *, seconds: float) -> dict[str, float]:
+async def measure(postgres: Postgres, *, seconds: float) -> dict[str, object]:
     """Run all questions against one server."""
     async with (
         open_pool(postgres.url("atelier_operator"), size_max=2) as operator,
-        open_pool(postgres.url("atelier_gateway"), size_max=16) as gateway,
+        open_pool(postgres.url("atelier_gateway"), size_max=CONNECTIONS) as gateway,
         open_pool(postgres.url("atelier_housekeeper"), size_max=2) as housekeeper,
     ):
-        ids = [TenantId(f"t-{secrets.token_hex(4)}") for _ in range(8)]
+        ids = [TenantId(f"t-{secrets.token_hex(4)}") for _ in range(16)]
         tenants = [(name, await open_tenant(operator, gateway, name)) for name in ids]
-        results = {
-            "accepts_per_second_1_submitter": await accepts_per_second(
-                gateway, tenants[:1], submitters=1, seconds=seconds
-            ),
-            "accepts_per_second_16_submitters_1_tenant": await accepts_per_second(
-                gateway, tenants[:1], submitters=16, seconds=seconds
-            ),
-            "accepts_per_second_16_submitters_8_tenants": await accepts_per_second(
-                gateway, tenants, submitters=16, seconds=seconds
+        results: dict[str, object] = {
+            "statements_of_an_accept": await count_statements(gateway, *tenants[0]),
+            "commits_per_second_of_one_row": await commits_per_second(
+                postgres.admin_url, seconds=seconds
             ),
         }
-        results |= await prove(gateway, housekeeper, ids[0])
-    return results
+        for submitters, crowd in ((1, tenants[:1]), (64, tenants[:1]), (64, tenants)):
+            async with profiled(postgres.admin_url) as profile:
+                rate = await accepts_per_second(
+                    gateway, crowd, submitters=submitters, seconds=seconds
+                )
+            name = f"{submitters} submitters, {len(crowd)} tenants"
+            results[name] = told(profile, rate=rate)
+        return results | await prove(gateway, housekeeper, ids[0])
 
 
-async def prove(gateway: Pool, housekeeper: Pool, tenant_id: TenantId) -> dict[str, float]:
+async def count_statements(pool: Pool, tenant_id: TenantId, price_id: PriceId) -> int:
+    """Count what one acceptance asks PostgreSQL for.
+
+    With the transaction's BEGIN and COMMIT and the pool's look whether the connection lives.
+    """
+    COUNTED.clear()
+    async with tenant_transaction(pool, tenant_id) as conn:
+        conn.cursor_factory = CountingCursor
+        await job_store.create_job(conn, order(tenant_id, price_id))
+        conn.cursor_factory = AsyncCursor
+    return len(COUNTED) + OUTSIDE_STATEMENTS
+
+
+async def prove(gateway: Pool, housekeeper: Pool, tenant_id: TenantId) -> dict[str, object]:
     """Seal all that the first tenant booked, then derive it anew."""
     sealed, start = 0, time.monotonic()
     while True:
@@ -165,8 +199,8 @@ async def prove(gateway: Pool, housekeeper: Pool, tenant_id: TenantId) -> dict[s
     assert proof.first_inconsistency is None, proof.first_inconsistency
     return {
         "transfers_sealed": sealed,
-        "transfers_sealed_per_second": sealed / seal_seconds,
-        "transfers_verified_per_second": proof.transfer_count / (time.monotonic() - start),
+        "transfers_sealed_per_second": round(sealed / seal_seconds),
+        "transfers_verified_per_second": round(proof.transfer_count / (time.monotonic() - start)),
     }
 
 
@@ -189,14 +223,14 @@ def main() -> None:
     finally:
         server.stop()
         shutil.rmtree(directory)
-    told = {
+    written = {
         "command": f"python benchmarks/ledger.py --seconds {seconds:g}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "results": {name: round(value, 1) for name, value in results.items()},
+        "results": results,
     }
-    RESULT.write_text(json.dumps(told, indent=2) + "\n")
-    print(json.dumps(told, indent=2))
+    RESULT.write_text(json.dumps(written, indent=2) + "\n")
+    print(json.dumps(written, indent=2))
 
 
 if __name__ == "__main__":

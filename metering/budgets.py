@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from psycopg import AsyncConnection
-from psycopg.errors import CheckViolation, NumericValueOutOfRange
 from psycopg.rows import scalar_row
 
 from database.queries import load_queries
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from metering.holds import Hold
 
 _QUERIES: Final = load_queries(__file__)
-_BUDGET_GUARD: Final = "budget_guard"
 _ALERT_PERCENTS: Final = [50, 80, 100]
 # Each acceptance locks and counts every budget that fits its job.
 BUDGETS_MAX: Final = 100
@@ -83,15 +81,6 @@ class Budget(NewBudget):
         return is_hard and amount_nanos > 0 and used_nanos + amount_nanos > self.limit_nanos
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Counter:
-    """One budget in one of its periods."""
-
-    tenant_id: TenantId
-    budget_id: str
-    period_start: datetime
-
-
 async def set_budget(conn: AsyncConnection, budget: NewBudget) -> Budget:
     """Make a budget, or replace the one of its name; what is used of the running period stays.
 
@@ -129,20 +118,32 @@ async def list_budgets(
         return await cursor.fetchall()
 
 
-async def hold_in_budgets(conn: AsyncConnection, *, job_id: JobId, amount_nanos: int) -> None:
+async def hold_in_budgets(
+    conn: AsyncConnection, *, tenant_id: TenantId, job_id: JobId, amount_nanos: int
+) -> None:
     """Count a new job's holds in every budget that fits it; call it before the wallet is locked.
 
     Raises:
         BudgetExceededError: a hard budget does not cover them; roll the transaction back.
     """
-    async with conn.cursor(row_factory=typed_row(_Counter)) as cursor:
-        await cursor.execute(_QUERIES["lock_budgets_of_job"], {"job_id": job_id})
-        counters = await cursor.fetchall()
-    for counter in counters:
-        await conn.execute(_QUERIES["open_period"], asdict(counter))
-        await _hold(conn, counter, amount_nanos)
-        await conn.execute(_QUERIES["note_job_budget"], {**asdict(counter), "job_id": job_id})
-        await conn.execute(_QUERIES["alert"], {**asdict(counter), "percents": _ALERT_PERCENTS})
+    budget_ids = await _lock_budgets(conn, job_id)
+    if not budget_ids:
+        return
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            _QUERIES["hold_in_budgets"],
+            {
+                "job_id": job_id,
+                "budget_ids": budget_ids,
+                "amount_nanos": amount_nanos,
+                "percents": _ALERT_PERCENTS,
+            },
+        )
+        refusing: str | None = await cursor.fetchone()
+    if refusing is not None:
+        raise BudgetExceededError(
+            tenant_id=tenant_id, budget_id=refusing, needed_nanos=amount_nanos
+        )
 
 
 async def lock_counters(conn: AsyncConnection, job_ids: Sequence[JobId]) -> bool:
@@ -171,15 +172,7 @@ async def resolve_in_budgets(
     )
 
 
-async def _hold(conn: AsyncConnection, counter: _Counter, amount_nanos: int) -> None:
-    try:
-        await conn.execute(
-            _QUERIES["hold_in_budget"], {**asdict(counter), "amount_nanos": amount_nanos}
-        )
-    except (CheckViolation, NumericValueOutOfRange) as error:
-        # Another constraint would be a bug here; a number that ends is a budget that ends.
-        if error.diag.constraint_name not in {_BUDGET_GUARD, None}:
-            raise
-        raise BudgetExceededError(
-            tenant_id=counter.tenant_id, budget_id=counter.budget_id, needed_nanos=amount_nanos
-        ) from error
+async def _lock_budgets(conn: AsyncConnection, job_id: JobId) -> list[str]:
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(_QUERIES["lock_budgets_of_job"], {"job_id": job_id})
+        return await cursor.fetchall()

@@ -46,43 +46,65 @@ FROM budgets
 WHERE tenant_id = %(tenant_id)s AND budget_id <> %(budget_id)s;
 
 -- name: lock_budgets_of_job
-SELECT budget.tenant_id, budget.budget_id,
-    budget_period_start(budget.period, tenant.time_zone, now()) AS period_start
+-- A statement of its own: whoever waited here reads the counters with the next, as the one before has left them.
+SELECT budget.budget_id
 FROM jobs AS job
-JOIN tenants AS tenant USING (tenant_id)
 JOIN budgets AS budget
     ON budget.tenant_id = job.tenant_id AND budget.project IN ('', job.project) AND budget.key_id IN ('', job.key_id)
 WHERE job.job_id = %(job_id)s
 ORDER BY budget.budget_id
 FOR NO KEY UPDATE OF budget;
 
--- name: open_period
-INSERT INTO budget_periods (tenant_id, budget_id, period_start, period_end, limit_nanos, guarded)
-SELECT budget.tenant_id, budget.budget_id, %(period_start)s,
-    budget_period_end(budget.period, tenant.time_zone, now()), budget.limit_nanos, budget.enforcement = 'HARD'
-FROM budgets AS budget
-JOIN tenants AS tenant USING (tenant_id)
-WHERE budget.tenant_id = %(tenant_id)s AND budget.budget_id = %(budget_id)s
-ON CONFLICT DO NOTHING;
-
--- name: hold_in_budget
-UPDATE budget_periods
-SET held_nanos = held_nanos + %(amount_nanos)s,
-    excess_nanos = CASE WHEN %(amount_nanos)s > 0 THEN 0 ELSE excess_nanos END
-WHERE tenant_id = %(tenant_id)s AND budget_id = %(budget_id)s AND period_start = %(period_start)s;
-
--- name: note_job_budget
-INSERT INTO job_budgets (tenant_id, job_id, budget_id, period_start)
-VALUES (%(tenant_id)s, %(job_id)s, %(budget_id)s, %(period_start)s);
-
--- name: alert
-INSERT INTO budget_alerts (tenant_id, budget_id, period_start, percent, used_nanos, limit_nanos)
-SELECT tenant_id, budget_id, period_start, reached.percent, held_nanos + spent_nanos, limit_nanos
-FROM budget_periods
-CROSS JOIN unnest(%(percents)s::smallint[]) AS reached (percent)
-WHERE tenant_id = %(tenant_id)s AND budget_id = %(budget_id)s AND period_start = %(period_start)s
-    AND (held_nanos + spent_nanos)::numeric * 100 >= limit_nanos::numeric * reached.percent
-ON CONFLICT DO NOTHING;
+-- name: hold_in_budgets
+-- All counters of a job at once: opened, held in, noted and, where a share of the limit is reached, told. Names those
+-- that have no room and then writes nothing; should that ever be wrong, the CHECK of the counter still refuses.
+WITH counted AS (
+    SELECT budget.tenant_id, budget.budget_id, running.period_start, running.period_end,
+        coalesce(counter.limit_nanos, budget.limit_nanos) AS limit_nanos,
+        coalesce(counter.guarded, budget.enforcement = 'HARD') AS guarded,
+        coalesce(counter.held_nanos, 0)::numeric + coalesce(counter.spent_nanos, 0) + %(amount_nanos)s AS used_nanos
+    FROM jobs AS job
+    JOIN tenants AS tenant USING (tenant_id)
+    JOIN budgets AS budget USING (tenant_id)
+    CROSS JOIN LATERAL (
+        SELECT budget_period_start(budget.period, tenant.time_zone, now()) AS period_start,
+            budget_period_end(budget.period, tenant.time_zone, now()) AS period_end
+    ) AS running
+    LEFT JOIN budget_periods AS counter
+        ON counter.tenant_id = budget.tenant_id AND counter.budget_id = budget.budget_id
+            AND counter.period_start = running.period_start
+    WHERE job.job_id = %(job_id)s AND budget.budget_id = ANY(%(budget_ids)s)
+), refusing AS (
+    -- A number that ends is a budget that ends, whatever it enforces.
+    SELECT budget_id
+    FROM counted
+    WHERE (guarded AND %(amount_nanos)s > 0 AND used_nanos > limit_nanos) OR used_nanos > 9223372036854775807
+), held AS (
+    INSERT INTO budget_periods AS counter (tenant_id, budget_id, period_start, period_end, limit_nanos, guarded,
+        held_nanos)
+    SELECT tenant_id, budget_id, period_start, period_end, limit_nanos, guarded, %(amount_nanos)s
+    FROM counted
+    WHERE NOT EXISTS (SELECT FROM refusing)
+    ORDER BY budget_id
+    ON CONFLICT (tenant_id, budget_id, period_start) DO UPDATE
+    SET held_nanos = counter.held_nanos + excluded.held_nanos,
+        excess_nanos = CASE WHEN excluded.held_nanos > 0 THEN 0 ELSE counter.excess_nanos END
+    RETURNING tenant_id, budget_id, period_start, limit_nanos, held_nanos + spent_nanos AS used_nanos
+), noted AS (
+    INSERT INTO job_budgets (tenant_id, job_id, budget_id, period_start)
+    SELECT tenant_id, %(job_id)s, budget_id, period_start
+    FROM held
+), told AS (
+    INSERT INTO budget_alerts (tenant_id, budget_id, period_start, percent, used_nanos, limit_nanos)
+    SELECT tenant_id, budget_id, period_start, reached.percent, used_nanos, limit_nanos
+    FROM held
+    CROSS JOIN unnest(%(percents)s::smallint[]) AS reached (percent)
+    WHERE used_nanos::numeric * 100 >= limit_nanos::numeric * reached.percent
+    ON CONFLICT DO NOTHING
+)
+SELECT budget_id
+FROM refusing
+ORDER BY budget_id;
 
 -- name: lock_counters_of_jobs
 SELECT counted.budget_id

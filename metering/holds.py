@@ -53,7 +53,7 @@ async def hold_images(
     if not amounts_nanos:
         return {}
     amount_nanos = sum(amounts_nanos.values())
-    await hold_in_budgets(conn, job_id=job_id, amount_nanos=amount_nanos)
+    await hold_in_budgets(conn, tenant_id=tenant_id, job_id=job_id, amount_nanos=amount_nanos)
     await lock_accounts(conn, tenant_id=tenant_id, currency=currency)
     await expire_due_credit(conn, tenant_id=tenant_id, currency=currency)
     await reserve(conn, tenant_id=tenant_id, currency=currency, amount_nanos=amount_nanos)

@@ -62,15 +62,6 @@ async def lock_job(conn: AsyncConnection, job_id: JobId) -> LockedJob | None:
         return await cursor.fetchone()
 
 
-async def book_acceptance(conn: AsyncConnection, job: LockedJob) -> None:
-    """Write a job's first event: it is QUEUED with all its images."""
-    await _insert_events(conn, job, (), state=job.state, job_changed=True)
-    await conn.execute(_QUERIES["set_first_event"], {"job_id": job.job_id})
-    if job.tier is Tier.INTERACTIVE:
-        await tell_workers(conn, job.tenant_id)
-    await conn.execute(_QUERIES["notify_watchers"], {"job_id": job.job_id})
-
-
 async def tell_workers(conn: AsyncConnection, tenant_id: TenantId) -> None:
     """Let a tenant's workers hear what changed for them now, not with their next heartbeats."""
     await conn.execute(_QUERIES["notify_workers"], {"tenant_id": tenant_id})

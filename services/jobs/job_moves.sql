@@ -6,9 +6,6 @@ FROM jobs
 WHERE job_id = %(job_id)s
 FOR NO KEY UPDATE;
 
--- name: set_first_event
-UPDATE jobs SET last_event_number = 1 WHERE job_id = %(job_id)s;
-
 -- name: update_job
 UPDATE jobs
 SET state = %(state)s,

@@ -12,8 +12,9 @@ from psycopg.types.json import Jsonb
 from database.queries import load_queries
 from database.rows import typed_row
 from metering import holds
+from metering.price_document import Tier
 from services.jobs.image_states import ImageState, JobState
-from services.jobs.job_moves import book_acceptance, lock_job
+from services.jobs.job_moves import tell_workers
 from services.jobs.records import Image, ImageProgress, Job, JobEvent, NewImage, NewJob
 from tenants.ids import ImageId, JobId, TenantId, new_resource_id
 
@@ -29,15 +30,12 @@ async def create_job(conn: AsyncConnection, job: NewJob) -> Job:
     """
     job_id = JobId(new_resource_id())
     images = {ImageId(new_resource_id()): image for image in job.images}
-    await _insert_job(conn, job_id, job)
+    created = await _insert_job(conn, job_id, job)
     await _insert_images(conn, job_id, job, images)
-    locked = await lock_job(conn, job_id)
-    assert locked is not None, "this transaction has just inserted it"
-    await book_acceptance(conn, locked)
+    if job.tier is Tier.INTERACTIVE:
+        await tell_workers(conn, job.tenant_id)
     # The wallet comes last: its row is the one that all of a tenant's transactions wait for.
     await _hold(conn, job_id, job, images)
-    created = await get_job(conn, tenant_id=job.tenant_id, job_id=job_id)
-    assert created is not None, "this transaction has just inserted it"
     return created
 
 
@@ -174,51 +172,55 @@ async def progress_of_job(
         return await cursor.fetchall()
 
 
-async def _insert_job(conn: AsyncConnection, job_id: JobId, job: NewJob) -> None:
-    await conn.execute(
-        _QUERIES["insert_job"],
-        {
-            "tenant_id": job.tenant_id,
-            "job_id": job_id,
-            "display_name": job.display_name,
-            "tier": job.tier,
-            "project": job.project,
-            "labels": Jsonb(dict(job.labels)),
-            "key_id": job.key_id,
-            "price_id": job.price_id,
-            "currency": job.currency,
-            "hold_nanos": sum(image.hold_nanos for image in job.images),
-            "max_cost_nanos": job.max_cost_nanos,
-            "retry_of": job.retry_of,
-            "deadline_time": job.deadline_time,
-            "image_count": len(job.images),
-        },
-    )
+async def _insert_job(conn: AsyncConnection, job_id: JobId, job: NewJob) -> Job:
+    parameters = {
+        "tenant_id": job.tenant_id,
+        "job_id": job_id,
+        "display_name": job.display_name,
+        "tier": job.tier,
+        "project": job.project,
+        "labels": Jsonb(dict(job.labels)),
+        "key_id": job.key_id,
+        "price_id": job.price_id,
+        "currency": job.currency,
+        "hold_nanos": sum(image.hold_nanos for image in job.images),
+        "max_cost_nanos": job.max_cost_nanos,
+        "retry_of": job.retry_of,
+        "deadline_time": job.deadline_time,
+        "image_count": len(job.images),
+    }
+    async with conn.cursor(row_factory=typed_row(Job)) as cursor:
+        await cursor.execute(_QUERIES["insert_job"], parameters)
+        created = await cursor.fetchone()
+    assert created is not None, "INSERT … RETURNING gives a row or raises"
+    return created
 
 
 async def _insert_images(
     conn: AsyncConnection, job_id: JobId, job: NewJob, images: Mapping[ImageId, NewImage]
 ) -> None:
-    async with conn.cursor() as cursor:
-        await cursor.executemany(
-            _QUERIES["insert_image"],
-            [
-                {
-                    "tenant_id": job.tenant_id,
-                    "job_id": job_id,
-                    "image_id": image_id,
-                    "image_number": number,
-                    "tier": job.tier,
-                    "labels": Jsonb(dict(image.labels)),
-                    "client_ref": image.client_ref,
-                    "hold_nanos": image.hold_nanos,
-                    "deadline_time": job.deadline_time,
-                    "traceparent": job.traceparent,
-                    **asdict(image.spec),
-                }
-                for number, (image_id, image) in enumerate(images.items(), start=1)
-            ],
-        )
+    rows = [
+        {
+            "image_id": image_id,
+            "image_number": number,
+            "labels": dict(image.labels),
+            "client_ref": image.client_ref,
+            "hold_nanos": image.hold_nanos,
+            **asdict(image.spec),
+        }
+        for number, (image_id, image) in enumerate(images.items(), start=1)
+    ]
+    await conn.execute(
+        _QUERIES["insert_images"],
+        {
+            "tenant_id": job.tenant_id,
+            "job_id": job_id,
+            "tier": job.tier,
+            "deadline_time": job.deadline_time,
+            "traceparent": job.traceparent,
+            "images": Jsonb(rows),
+        },
+    )
 
 
 async def _hold(

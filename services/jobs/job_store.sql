@@ -1,18 +1,36 @@
 -- name: insert_job
-INSERT INTO jobs (tenant_id, job_id, state, display_name, tier, project, labels, key_id, price_id, currency,
-    hold_nanos, max_cost_nanos, retry_of, deadline_time, image_count, queued_count)
-VALUES (%(tenant_id)s, %(job_id)s, 'QUEUED', %(display_name)s, %(tier)s, %(project)s, %(labels)s, %(key_id)s,
-    %(price_id)s, %(currency)s, %(hold_nanos)s, %(max_cost_nanos)s, %(retry_of)s, %(deadline_time)s,
-    %(image_count)s, %(image_count)s);
+-- With its first event. Nobody is notified: before this commits nobody knows the job's id, and a NOTIFY would let the
+-- commits of all tenants pass one by one.
+WITH job AS (
+    INSERT INTO jobs (tenant_id, job_id, state, display_name, tier, project, labels, key_id, price_id, currency,
+        hold_nanos, max_cost_nanos, retry_of, deadline_time, image_count, queued_count, last_event_number)
+    VALUES (%(tenant_id)s, %(job_id)s, 'QUEUED', %(display_name)s, %(tier)s, %(project)s, %(labels)s, %(key_id)s,
+        %(price_id)s, %(currency)s, %(hold_nanos)s, %(max_cost_nanos)s, %(retry_of)s, %(deadline_time)s,
+        %(image_count)s, %(image_count)s, 1)
+    RETURNING *
+), first_event AS (
+    INSERT INTO job_events (tenant_id, job_id, event_number, kind, job_state)
+    SELECT tenant_id, job_id, last_event_number, 'JOB_STATE', state
+    FROM job
+)
+SELECT tenant_id, job_id, state, display_name, tier, project, labels, key_id, price_id, currency, hold_nanos,
+    max_cost_nanos, retry_of, deadline_time, cancel_wish_time, create_time, start_time, end_time, last_event_number,
+    queued_count, running_count, quarantined_count, succeeded_count, failed_count, blocked_count, cancelled_count
+FROM job;
 
--- name: insert_image
+-- name: insert_images
+-- A thousand at once: one statement, and the planner's and the wire's work once.
 INSERT INTO images (tenant_id, job_id, image_id, image_number, state, tier, model, prompt, negative_prompt, width,
     height, num_inference_steps, guidance_scale, seed, max_sequence_length, output_format, output_quality, labels,
     client_ref, hold_nanos, deadline_time, traceparent)
-VALUES (%(tenant_id)s, %(job_id)s, %(image_id)s, %(image_number)s, 'QUEUED', %(tier)s, %(model)s, %(prompt)s,
-    %(negative_prompt)s, %(width)s, %(height)s, %(num_inference_steps)s, %(guidance_scale)s, %(seed)s,
-    %(max_sequence_length)s, %(output_format)s, %(output_quality)s, %(labels)s, %(client_ref)s, %(hold_nanos)s,
-    %(deadline_time)s, %(traceparent)s);
+SELECT %(tenant_id)s, %(job_id)s, image.image_id, image.image_number, 'QUEUED', %(tier)s, image.model, image.prompt,
+    image.negative_prompt, image.width, image.height, image.num_inference_steps, image.guidance_scale, image.seed,
+    image.max_sequence_length, image.output_format, image.output_quality, image.labels, image.client_ref,
+    image.hold_nanos, %(deadline_time)s, %(traceparent)s
+FROM jsonb_to_recordset(%(images)s) AS image (image_id text, image_number integer, model text, prompt text,
+    negative_prompt text, width integer, height integer, num_inference_steps integer, guidance_scale double precision,
+    seed numeric, max_sequence_length integer, output_format text, output_quality integer, labels jsonb, client_ref text,
+    hold_nanos bigint);
 
 -- name: link_holds
 UPDATE images

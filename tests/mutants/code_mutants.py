@@ -96,7 +96,7 @@ CODE_MUTANTS: Final = (
     _mutant(
         "budgets are not asked",
         "metering/holds.py",
-        "    await hold_in_budgets(conn, job_id=job_id, amount_nanos=amount_nanos)\n",
+        "    await hold_in_budgets(conn, tenant_id=tenant_id, job_id=job_id, amount_nanos=amount_nanos)\n",
         "",
         f"{MONEY}/test_budgets.py",
     ),
@@ -117,8 +117,15 @@ CODE_MUTANTS: Final = (
     _mutant(
         "the excess of a lowered limit may be used",
         "metering/budgets.sql",
-        "excess_nanos = CASE WHEN %(amount_nanos)s > 0 THEN 0 ELSE excess_nanos END",
-        "excess_nanos = excess_nanos",
+        "used_nanos > limit_nanos)",
+        "false)",
+        f"{MONEY}/test_budgets.py",
+    ),
+    _mutant(
+        "a job does not say which counters carry it",
+        "metering/budgets.sql",
+        "    SELECT tenant_id, %(job_id)s, budget_id, period_start\n    FROM held",
+        "    SELECT tenant_id, %(job_id)s, budget_id, period_start\n    FROM held WHERE false",
         f"{MONEY}/test_budgets.py",
     ),
     _mutant(

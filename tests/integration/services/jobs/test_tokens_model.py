@@ -18,7 +18,7 @@ from metering.price_document import Tier
 from services.jobs import recovery
 from services.jobs.records import AttemptKey
 from tests.integration.fixture_types import Postgres
-from tests.integration.services.jobs.test_image_states_model import (
+from tests.integration.services.jobs.images_machine import (
     ACME,
     NOTHING,
     SESSIONS,
