@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 # Must be set before huggingface_hub is imported by whoever imports it first.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -17,6 +17,10 @@ settings.register_profile(
     "atelier", deadline=None, max_examples=100, derandomize=bool(os.environ.get("CI"))
 )
 settings.load_profile("atelier")
+# Of a mutant it is enough to know that it was noticed.
+settings.register_profile(
+    "mutants", deadline=None, max_examples=100, phases=[Phase.explicit, Phase.generate]
+)
 
 _MARKED_FOLDERS = ("integration", "e2e", "containers")
 

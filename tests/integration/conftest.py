@@ -22,6 +22,7 @@ The types are in `tests.integration.fixture_types`.
 `short_directory`   a new directory whose path is short enough for UNIX sockets.
 """
 
+import os
 import secrets
 import shutil
 import signal
@@ -53,6 +54,11 @@ from tests.integration.fixture_types import (
 
 @pytest.fixture(scope="session")
 def postgres() -> Generator[Postgres]:
+    # `make mutants` lends a migrated database; PostgreSQL is then not started for each mutant.
+    lent = os.environ.get("ATELIER_TEST_DATABASE_URL")
+    if lent:
+        yield Postgres(admin_url=lent)
+        return
     directory = Path(tempfile.mkdtemp(prefix="atelier-test-"))
     directory.chmod(0o755)
     server = start_postgres(

@@ -20,6 +20,11 @@ class CodeMutant:
     new: str
     tests: tuple[str, ...]
 
+    @property
+    def full_title(self) -> str:
+        """With its place."""
+        return f"{self.path}: {self.title}"
+
 
 def _mutant(title: str, path: str, old: str, new: str, *tests: str) -> CodeMutant:
     return CodeMutant(title=title, path=path, old=old, new=new, tests=tests)

@@ -116,6 +116,7 @@ class TokensMachine(ImagesMachine):
         return await (await self.conn.execute(query)).fetchone()
 
 
+@pytest.mark.timeout(600)
 def test_every_image_comes_to_an_end(postgres: Postgres) -> None:
     TokensMachine.postgres = postgres
     run_state_machine_as_test(
