@@ -129,7 +129,9 @@ class Crowd:
 
 
 LONG_CROWDS = [
-    pytest.param(Crowd(submitters=submitters), seed, marks=pytest.mark.long)
+    pytest.param(
+        Crowd(submitters=submitters), seed, marks=pytest.mark.long, id=f"{submitters}-seed-{seed}"
+    )
     for submitters in (64, 500)
     for seed in range(1, 11)
 ]
