@@ -82,8 +82,8 @@ def _view(order: WorkerOrder, limits: WorkerLimits, device_nodes: Sequence[str])
     yield from ("--proc", "/proc", "--dev", "/dev")
     for node in device_nodes:
         yield from ("--dev-bind", node, node)
-    yield from ("--size", str(_SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm")  # noqa: S108
-    yield from ("--size", str(limits.tmp_bytes), "--tmpfs", "/tmp")  # noqa: S108
+    for folder, size in (("/dev/shm", _SHARED_MEMORY_BYTES), ("/tmp", limits.tmp_bytes)):  # noqa: S108
+        yield from ("--perms", "1777", "--size", str(size), "--tmpfs", folder)
     yield from ("--remount-ro", "/dev", "--remount-ro", "/")
 
 
