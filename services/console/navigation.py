@@ -28,10 +28,10 @@ PLACES: Final = (
     Place(title="Invoices", path="/invoices", roles=ADMINS, icon="invoice"),
     Place(title="Budgets", path="/budgets", roles=ADMINS, icon="budget"),
     Place(title="API keys", path="/keys", roles=ADMINS, icon="key"),
+    Place(title="Audit", path="/audit", roles=ADMINS, icon="audit"),
     # Their services are not built yet.
     Place(title="Quality", path="/quality", roles=ADMINS, icon="eye", exists=False),
     Place(title="Webhooks", path="/webhooks", roles=ADMINS, icon="hook", exists=False),
-    Place(title="Audit", path="/audit", roles=ADMINS, icon="audit", exists=False),
     Place(title="GPUs", path="/operator", roles=OPERATORS, icon="gpu"),
     Place(title="Workers", path="/operator/workers", roles=OPERATORS, icon="jobs"),
     Place(title="Backlog", path="/operator/backlog", roles=OPERATORS, icon="queue"),
@@ -39,6 +39,7 @@ PLACES: Final = (
     Place(title="Prices", path="/operator/prices", roles=OPERATORS, icon="price"),
     Place(title="Margins", path="/operator/margins", roles=OPERATORS, icon="chart"),
     Place(title="Energy", path="/operator/energy", roles=OPERATORS, icon="energy"),
+    Place(title="Audit", path="/operator/audit", roles=OPERATORS, icon="audit"),
 )
 
 

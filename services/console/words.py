@@ -44,16 +44,16 @@ class StateWord:
 def money(amount: Money, *, signed: bool = False) -> str:
     """Write an amount with two decimals, small ones with as many as tell something."""
     value = as_decimal(amount)
-    decimals = (
-        2
-        if value == 0 or abs(value) >= Decimal("0.1")
-        else 4
-        if abs(value) >= Decimal("0.001")
-        else 6
-    )
+    decimals = _decimals(value)
     rounded = value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
     text = f"{rounded:+,}" if signed else f"{rounded:,}"
     return f"{text.replace('-', '−')}{_NO_BREAK}{amount.currency_code}"
+
+
+def _decimals(value: Decimal) -> int:
+    if abs(value) >= Decimal("0.1") or value == value.quantize(Decimal("0.01")):
+        return 2
+    return 4 if abs(value) >= Decimal("0.001") else 6 if abs(value) >= Decimal("0.00001") else 9
 
 
 def energy(millijoules: int) -> str:

@@ -138,6 +138,78 @@ async def test_another_tenants_job_is_not_there_whatever_is_asked_of_it(
     assert (await zeta.member.jobs.GetJob(GetJobRequest(name=job.name))).queued_count == 1
 
 
+async def test_the_operators_pages_are_nobody_elses_and_show_every_tenant(
+    console: ServedConsole, gateway: ServedGateway
+) -> None:
+    acme = await gateway.new_tenant()
+    assert gateway.operator.key is not None
+    paths = [
+        page.path.replace("{tenant}", acme.tenant_id)
+        for page in PAGES
+        if page.path.startswith("/operator") and page.method == "GET" and "live" not in page.path
+    ]
+    async with (
+        console.browser(gateway.operator.key) as operator,
+        console.browser(admin_key(acme)) as tenant,
+    ):
+        shown = {path: (await operator.get(path)).status_code for path in paths}
+        hidden = {(await tenant.get(path)).status_code for path in paths}
+        listed = await operator.get("/operator/tenants")
+        home = await operator.get("/")
+
+    assert shown == dict.fromkeys(paths, 200)
+    assert hidden == {404}
+    assert acme.tenant_id in listed.text
+    assert home.headers["location"] == "/operator"
+
+
+async def test_a_member_is_told_which_pages_are_its_admins(
+    console: ServedConsole, gateway: ServedGateway
+) -> None:
+    acme = await gateway.new_tenant()
+    assert acme.member.key is not None
+    async with console.browser(acme.member.key) as browser:
+        codes = [(await browser.get(path)).status_code for path in ("/", "/keys", "/invoices")]
+        overview = await browser.get("/")
+
+    assert codes == [200, 403, 403]
+    assert 'href="/keys"' not in overview.text
+
+
+async def test_an_order_is_quoted_held_and_placed_once_however_often_its_form_is_sent(
+    console: ServedConsole, gateway: ServedGateway
+) -> None:
+    acme = await gateway.new_tenant()
+    wish = {"prompts": "a red mug\na blue mug", "size": "64x64", "steps": "2", "count": "2"}
+    async with console.browser(admin_key(acme)) as browser:
+        quote = await browser.send("/jobs/quote", of="/jobs/new", **wish)
+        request_id = field((await browser.get("/jobs/new")).text, "request_id")
+        sent = [
+            await browser.send("/jobs/new", of="/jobs/new", **wish, request_id=request_id)
+            for _ in range(2)
+        ]
+        wrong = await browser.send("/jobs/new", of="/jobs/new", prompts="a mug", steps="many")
+
+    assert "0.004\u00a0USD" in quote.text or "0.0040\u00a0USD" in quote.text
+    assert sent[0].status_code == sent[1].status_code == 303
+    assert sent[0].headers["location"] == sent[1].headers["location"]
+    assert wrong.status_code == 422
+    assert "is not a whole number" in wrong.text
+
+
+async def test_a_keys_secret_is_shown_once(console: ServedConsole, gateway: ServedGateway) -> None:
+    acme = await gateway.new_tenant()
+    async with console.browser(admin_key(acme)) as browser:
+        request_id = field((await browser.get("/keys")).text, "request_id")
+        wish = {"display_name": "Night", "role": "member", "request_id": request_id}
+        made = await browser.send("/keys", of="/keys", **wish)
+        again = await browser.send("/keys", of="/keys", **wish)
+
+    assert 'id="secret">atl_live_' in made.text
+    assert "atl_live_" not in again.text
+    assert "not shown a second time" in again.text
+
+
 async def test_what_strangers_write_is_shown_and_never_run(
     console: ServedConsole, gateway: ServedGateway
 ) -> None:
