@@ -19,6 +19,7 @@ from atelier.cli.fleet_commands import gpus, power, workers
 from atelier.cli.margin_commands import costs, margin
 from atelier.cli.output import message_fields
 from atelier.cli.session import Session, in_session
+from atelier.cli.tenant_manifest import manifest
 from atelier.cli.values import AMOUNT, MOMENT, PERCENT
 from atelier.money import format_money
 from atelier.v1.image_pb2 import Tier
@@ -51,6 +52,9 @@ admin.add_command(margin)
 @admin.group()
 def tenants() -> None:
     """Studios on this installation."""
+
+
+tenants.add_command(manifest)
 
 
 @tenants.command("create")
