@@ -12,14 +12,24 @@ _NAMESPACE_PREFIX: Final = "atelier-tenant-"
 # A worker for each GPU and the one that replaces it, and the broker likewise.
 _PODS_PER_GPU: Final = 2
 _PODS_OF_BROKER: Final = 2
-_GPUS = click.IntRange(min=1)
+_AT_LEAST_ONE = click.IntRange(min=1)
 
 
 @click.command("manifest")
 @click.argument("tenant_id")
-@click.option("--gpus", type=_GPUS, default=1, show_default=True, help="It may hold at most.")
-@click.option("--cpus-per-gpu", type=_GPUS, default=4, show_default=True)
-@click.option("--memory-gb-per-gpu", type=_GPUS, default=24, show_default=True)
+@click.option(
+    "--gpus", type=_AT_LEAST_ONE, default=1, show_default=True, help="It may hold at most."
+)
+@click.option(
+    "--cpus-per-gpu", type=_AT_LEAST_ONE, default=4, show_default=True, help="Cores of a worker."
+)
+@click.option(
+    "--memory-gb-per-gpu",
+    type=_AT_LEAST_ONE,
+    default=24,
+    show_default=True,
+    help="Of a worker, in GiB.",
+)
 @click.option("--system-namespace", default="atelier", show_default=True, help="Of the gateway.")
 @in_session
 def manifest(
