@@ -29,7 +29,7 @@ WITH chosen AS MATERIALIZED (
         -- Its place among the versions of the energy factors, from 1; 0 before the first.
         width_bucket(charge_time, %(factor_times)s::timestamptz[]) AS factors_number
     FROM chosen
-    JOIN usage_records AS used ON used.tenant_id = %(tenant_id)s AND used.image_id = chosen.image_id
+    JOIN shown_usage AS used ON used.tenant_id = %(tenant_id)s AND used.image_id = chosen.image_id
     WHERE charge_time < %(end_time)s AND (charge_time >= %(start_time)s OR charge_time < %(late_before)s)
 ), line_sums AS (
     SELECT line.component, used.model, used.tier, line.consumed_unit, used.price_id, used.period,

@@ -3,7 +3,7 @@
 SELECT used.tenant_id, used.job_id, used.image_id, (used.charge_time AT TIME ZONE tenant.time_zone)::date AS day,
     used.charge_time, used.currency, used.price_nanos, used.model, used.tier, used.width, used.height,
     used.num_inference_steps, used.gpu_seconds, used.energy_millijoules, used.energy_source
-FROM usage_records AS used
+FROM shown_usage AS used
 JOIN tenants AS tenant USING (tenant_id)
 WHERE used.outcome = 'SUCCEEDED'
     AND used.charge_time >= %(start_time)s AND used.charge_time < %(end_time)s

@@ -1,7 +1,7 @@
 """What an image consumed and what it was charged: written once, in the transaction that ends it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -12,7 +12,6 @@ from psycopg.types.json import Jsonb
 from database.queries import load_queries
 from database.rows import typed_row
 from metering.energy_source import EnergySource
-from metering.energy_store import image_energy
 from metering.price_document import Tier
 from metering.rating import Rated, RatedLine
 from tenants.ids import GpuId, ImageId, JobId, KeyId, PriceId, SessionId, TenantId
@@ -119,13 +118,13 @@ async def get_receipts(
 ) -> dict[ImageId, Receipt]:
     """Read the receipts of some images; those that have not ended have none.
 
-    Energy that had not arrived when an image was charged amends its receipt once it has; what was
-    charged stays.
+    Energy that came after an image was charged is in its receipt once `energy_amendments` has
+    found it; what was charged stays.
     """
     parameters = {"tenant_id": tenant_id, "image_ids": list(image_ids)}
     async with conn.cursor(row_factory=typed_row(UsageRecord)) as cursor:
         await cursor.execute(_QUERIES["get_usage_records"], parameters)
-        records = [await _amended(conn, usage) for usage in await cursor.fetchall()]
+        records = await cursor.fetchall()
     async with conn.cursor(row_factory=typed_row(_LineRow)) as cursor:
         await cursor.execute(_QUERIES["get_usage_lines"], parameters)
         lines: dict[ImageId, list[RatedLine]] = {}
@@ -135,29 +134,6 @@ async def get_receipts(
         usage.image_id: Receipt(usage=usage, lines=tuple(lines.get(usage.image_id, ())))
         for usage in records
     }
-
-
-async def _amended(conn: AsyncConnection, usage: UsageRecord) -> UsageRecord:
-    """Join an attempt whose energy was PARTIAL with what is stored of it by now."""
-    gpu_id, session_id, mark_number = usage.gpu_id, usage.session_id, usage.last_mark_number
-    if usage.energy_source is not EnergySource.PARTIAL:
-        return usage
-    if gpu_id is None or session_id is None or mark_number is None:
-        return usage
-    energy = await image_energy(
-        conn,
-        image_id=usage.image_id,
-        attempt=usage.attempt,
-        gpu_id=gpu_id,
-        session_id=session_id,
-        last_mark_number=mark_number,
-    )
-    return replace(
-        usage,
-        energy_millijoules=energy.millijoules,
-        energy_error_millijoules=energy.error_millijoules,
-        energy_source=energy.source,
-    )
 
 
 def _line_arrays(usage: NewUsage, lines: Sequence[RatedLine]) -> dict[str, object]:

@@ -22,7 +22,7 @@ FROM unnest(%(components)s::text[], %(consumed_quantities)s::numeric[], %(consum
 SELECT tenant_id, image_id, job_id, attempt, outcome, failure_reason, key_id, project, model, precision, tier, width,
     height, num_inference_steps, seed, gpu_id, session_id, last_mark_number, batch_shares, gpu_seconds, queue_seconds,
     energy_millijoules, energy_error_millijoules, energy_source, price_id, price_nanos, currency, charge_time, labels
-FROM usage_records
+FROM shown_usage
 WHERE tenant_id = %(tenant_id)s AND image_id = ANY (%(image_ids)s);
 
 -- name: get_usage_lines

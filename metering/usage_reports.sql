@@ -9,11 +9,11 @@ SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true),
 -- is not asked for is NULL in every row and so splits nothing. The first row is the total, whatever the page.
 WITH records AS (
     SELECT *
-    FROM usage_records
+    FROM shown_usage
     WHERE tenant_id = %(tenant_id)s AND charge_time >= %(head_start)s AND charge_time < %(head_end)s
     UNION ALL
     SELECT *
-    FROM usage_records
+    FROM shown_usage
     WHERE tenant_id = %(tenant_id)s AND charge_time >= %(tail_start)s AND charge_time < %(tail_end)s
     UNION ALL
     -- One by one by their key: they are few, and their records many.
@@ -21,8 +21,8 @@ WITH records AS (
     FROM fresh_usage AS fresh
     CROSS JOIN LATERAL (
         SELECT *
-        FROM usage_records
-        WHERE usage_records.tenant_id = fresh.tenant_id AND usage_records.image_id = fresh.image_id
+        FROM shown_usage
+        WHERE shown_usage.tenant_id = fresh.tenant_id AND shown_usage.image_id = fresh.image_id
         LIMIT 1
     ) AS used
     WHERE fresh.tenant_id = %(tenant_id)s AND used.charge_time >= %(head_end)s AND used.charge_time < %(tail_start)s
@@ -127,7 +127,7 @@ ORDER BY is_total DESC, number;
 SELECT tenant_id, image_id, job_id, attempt, outcome, failure_reason, key_id, project, model, precision, tier, width,
     height, num_inference_steps, seed, gpu_id, session_id, last_mark_number, batch_shares, gpu_seconds, queue_seconds,
     energy_millijoules, energy_error_millijoules, energy_source, price_id, price_nanos, currency, charge_time, labels
-FROM usage_records
+FROM shown_usage
 WHERE tenant_id = %(tenant_id)s
     AND charge_time >= coalesce(%(start_time)s, '-infinity'::timestamptz)
     AND charge_time < coalesce(%(end_time)s, 'infinity'::timestamptz)

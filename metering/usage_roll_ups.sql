@@ -38,7 +38,7 @@ WITH waiting AS (
         used.currency, count(*), sum(round(used.gpu_seconds * 1000000)::bigint), sum(used.energy_millijoules),
         sum(used.energy_error_millijoules::double precision ^ 2), sum(used.price_nanos)
     FROM taken
-    JOIN usage_records AS used USING (tenant_id, image_id)
+    JOIN shown_usage AS used USING (tenant_id, image_id)
     JOIN usage_roll_up_clocks AS clock USING (tenant_id)
     CROSS JOIN LATERAL (
         SELECT '' AS key, '' AS value
@@ -72,7 +72,7 @@ SELECT used.tenant_id, label.key, label.value, grain.is_month,
     date_trunc(grain.unit, used.charge_time AT TIME ZONE %(time_zone)s)::date, used.outcome, used.key_id, used.project, used.model, used.width, used.height, used.energy_source,
     used.currency, count(*), sum(round(used.gpu_seconds * 1000000)::bigint), sum(used.energy_millijoules),
     sum(used.energy_error_millijoules::double precision ^ 2), sum(used.price_nanos)
-FROM usage_records AS used
+FROM shown_usage AS used
 CROSS JOIN LATERAL (
     SELECT '' AS key, '' AS value
     UNION ALL

@@ -13,6 +13,7 @@ from services.housekeeper.duty import Duty, keep_doing
 from services.housekeeper.energy_hours import EnergyHours
 from services.housekeeper.invariant_watch import InvariantWatch
 from services.housekeeper.invoice_drafts import InvoiceDrafts
+from services.housekeeper.late_energy import LateEnergy
 from services.housekeeper.ledger_sealing import CreditExpiry, LedgerSealing
 from services.housekeeper.lost_work import LostWork
 from services.housekeeper.missing_tokens import MissingTokens
@@ -80,6 +81,11 @@ def _duties(settings: Settings, pool: Pool) -> list[Duty]:
             name="usage roll-ups",
             period_seconds=settings.roll_up_seconds,
             work=UsageRollUps(pool).sweep,
+        ),
+        Duty(
+            name="late energy",
+            period_seconds=settings.roll_up_seconds,
+            work=LateEnergy(pool).sweep,
         ),
         Duty(
             name="invoice drafts",

@@ -14,6 +14,8 @@ from metering.energy_records import CounterReading, EnergySegment, SegmentBatch
 from metering.energy_source import EnergySource
 from metering.power import SegmentKind
 from metering.usage_records import UsageRecord, get_receipts
+from services.housekeeper.late_energy import LateEnergy
+from services.housekeeper.usage_roll_ups import UsageRollUps
 from services.meter.recorder_client import RecorderClient
 from services.worker.work import HeldAttempt
 from tenants.ids import GpuId, ImageId, SessionId
@@ -155,6 +157,14 @@ async def receipt_of(studio: Studio, image_id: ImageId) -> UsageRecord:
     return receipts[image_id].usage
 
 
+async def keep_house(studio: Studio) -> None:
+    """What the housekeeper does every few seconds, for all tenants."""
+    url = studio.postgres.url("atelier_housekeeper")
+    async with open_pool(url, size_max=2, application_name="t") as pool:
+        await UsageRollUps(pool).sweep()
+        await LateEnergy(pool).sweep()
+
+
 async def test_energy_that_comes_late_amends_the_receipt_and_never_the_price(
     session: Session, studio: Studio, run: RunDirectory
 ) -> None:
@@ -166,6 +176,7 @@ async def test_energy_that_comes_late_amends_the_receipt_and_never_the_price(
 
     async with RecorderClient(run.recorder_meter_socket) as meter:
         await meter.record_segments(batch(session, studio, work.held))
+    await keep_house(studio)
     amended = await receipt_of(studio, image_id)
 
     assert (charged.energy_millijoules, charged.energy_source) == (0, EnergySource.PARTIAL)
