@@ -5,7 +5,7 @@ connection that has to be made anew, costs a little time and nothing else.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
@@ -19,11 +19,17 @@ _log = structlog.get_logger()
 
 
 class Wakeups:
-    """Who waits for which subject of one channel; a notification's payload is the subject."""
+    """Who waits for which subject of one channel; a notification's payload is the subject.
 
-    def __init__(self, database_url: str, *, channel: str) -> None:
+    ``heard`` is called with every subject, and with an empty one when some may have been missed.
+    """
+
+    def __init__(
+        self, database_url: str, *, channel: str, heard: Callable[[str], None] | None = None
+    ) -> None:
         self._database_url = database_url
         self._channel = channel
+        self._heard = heard
         self._waiters: dict[str, set[asyncio.Event]] = {}
 
     @asynccontextmanager
@@ -74,5 +80,11 @@ class Wakeups:
         async with connection:
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
             self.wake_all()
+            self._hear("")
             async for notification in connection.notifies():
                 self.wake(notification.payload)
+                self._hear(notification.payload)
+
+    def _hear(self, subject: str) -> None:
+        if self._heard is not None:
+            self._heard(subject)

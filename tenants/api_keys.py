@@ -7,10 +7,11 @@ leaked keys; the checksum lets the gateway refuse noise without asking the datab
 import hmac
 import secrets
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final, TypeAlias
 
 from tenants.ids import KeyId, TenantId
 
@@ -20,6 +21,9 @@ _KEY_ID_LENGTH: Final = 12
 # 33 characters of base 62 carry 196 bits; page 06 of the design asks for at least 190.
 _SECRET_LENGTH: Final = 33
 _CHECKSUM_LENGTH: Final = 6
+
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class Role(StrEnum):
@@ -40,6 +44,12 @@ class StoredKey:
     role: Role
     project: str
     secret_hmac: bytes
+    # The secret before the last rotation, which works until then.
+    old_secret_hmac: bytes | None = None
+    old_secret_expire_time: datetime | None = None
+    rotate_time: datetime | None = None
+    # Empty: it may be used from anywhere.
+    allowed_networks: list[Network] = field(default_factory=list[Network])
     create_time: datetime
     expire_time: datetime | None
     revoke_time: datetime | None
@@ -64,7 +74,11 @@ class NewKey:
 
 def new_key(*, pepper: bytes) -> NewKey:
     """Make a key from the system's randomness; only its HMAC under ``pepper`` may be stored."""
-    key_id = KeyId(_random_text(_KEY_ID_LENGTH))
+    return new_secret(KeyId(_random_text(_KEY_ID_LENGTH)), pepper=pepper)
+
+
+def new_secret(key_id: KeyId, *, pepper: bytes) -> NewKey:
+    """Make a further secret of a key that exists."""
     secret = _random_text(_SECRET_LENGTH)
     unchecked = f"{_PREFIX}_{key_id}_{secret}"
     return NewKey(
@@ -93,6 +107,15 @@ def matches(presented: PresentedKey, *, secret_hmac: bytes, pepper: bytes) -> bo
     """Tell in constant time whether the presented secret is the stored one."""
     expected = _secret_hmac(key_id=presented.key_id, secret=presented.secret, pepper=pepper)
     return hmac.compare_digest(expected, secret_hmac)
+
+
+def opens(presented: PresentedKey, key: StoredKey, *, pepper: bytes, now: datetime) -> bool:
+    """Tell whether the presented secret is one of the key's: the one, or the one it replaced."""
+    is_secret = matches(presented, secret_hmac=key.secret_hmac, pepper=pepper)
+    old, old_expire_time = key.old_secret_hmac, key.old_secret_expire_time
+    if old is None or old_expire_time is None or old_expire_time <= now:
+        return is_secret
+    return matches(presented, secret_hmac=old, pepper=pepper) or is_secret
 
 
 def _random_text(length: int) -> str:

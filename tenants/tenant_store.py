@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 
 from database.queries import load_queries
 from database.rows import typed_row
+from tenants.api_key_store import tell_gateways_of_tenant
 from tenants.errors import TenantExistsError
 from tenants.ids import TenantId
 
@@ -82,11 +83,15 @@ async def lock_tenant(conn: AsyncConnection, tenant_id: TenantId) -> Tenant | No
 
 
 async def update_tenant(conn: AsyncConnection, tenant: Tenant) -> Tenant:
-    """Write a locked tenant as it shall be; its currency and times of creation stay."""
+    """Write a locked tenant as it shall be; its currency and times of creation stay.
+
+    Gateways are told, so that a tenant that was suspended orders nothing more.
+    """
     async with conn.cursor(row_factory=typed_row(Tenant)) as cursor:
         await cursor.execute(_QUERIES["update_tenant"], asdict(tenant))
         row = await cursor.fetchone()
     assert row is not None, "the caller has locked its row"
+    await tell_gateways_of_tenant(conn, tenant.tenant_id)
     return row
 
 

@@ -41,6 +41,7 @@ from services.gateway.installation_service import InstallationService
 from services.gateway.job_service import JobService
 from services.gateway.job_watch import JobWatch
 from services.gateway.key_directory import StoredKeyDirectory
+from services.gateway.key_lookups import KeyLookups, LookupLimits
 from services.gateway.model_service import ModelService
 from services.gateway.orders import JobOrders
 from services.gateway.page_tokens import PageTokens
@@ -138,8 +139,11 @@ async def serving(settings: Settings) -> AsyncGenerator[int]:
         wakeups = Wakeups(database_url, channel="atelier_jobs")
         store = ObjectStoreDoor(settings.objects_url)
         await store.look()
+        lookups = _key_lookups(settings, pool)
+        key_news = Wakeups(database_url, channel="atelier_keys", heard=lookups.forget)
         gateway = _join(
             settings,
+            lookups=lookups,
             catalogue=catalogue,
             run=run,
             pool=pool,
@@ -155,7 +159,7 @@ async def serving(settings: Settings) -> AsyncGenerator[int]:
             ),
             wakeups=wakeups,
         )
-        async with wakeups.listening(), gateway.running() as port:
+        async with wakeups.listening(), key_news.listening(), gateway.running() as port:
             yield port
 
 
@@ -194,6 +198,7 @@ class Gateway:
 def _join(
     settings: Settings,
     *,
+    lookups: KeyLookups,
     catalogue: ModelCatalogue,
     run: RunDirectory,
     pool: Pool,
@@ -228,7 +233,7 @@ def _join(
         drain=drain,
     )
     audit = AuditTrail(pool, refusals_per_minute_max=settings.audited_refusals_per_minute_max)
-    guard = _guard(settings, pool=pool, drain=drain, audit=audit)
+    guard = _guard(settings, lookups=lookups, drain=drain, audit=audit)
     server = build_server(
         guard=guard,
         servicers=servicers,
@@ -310,6 +315,7 @@ def _servicers(
             pool=pool,
             operator_pool=operator_pool,
             pepper=_pepper(settings),
+            rotation_grace=timedelta(seconds=settings.key_rotation_grace_seconds),
             page_tokens=page_tokens,
             now=_now,
         ),
@@ -319,14 +325,22 @@ def _servicers(
     )
 
 
-def _guard(settings: Settings, *, pool: Pool, drain: Drain, audit: AuditTrail) -> CallGuard:
+def _key_lookups(settings: Settings, pool: Pool) -> KeyLookups:
+    return KeyLookups(
+        StoredKeyDirectory(pool),
+        LookupLimits(
+            cache_seconds=settings.key_cache_seconds,
+            strangers_per_minute_max=settings.unknown_key_lookups_per_minute_max,
+        ),
+    )
+
+
+def _guard(
+    settings: Settings, *, lookups: KeyLookups, drain: Drain, audit: AuditTrail
+) -> CallGuard:
     """What every call passes before its servicer sees it."""
     return CallGuard(
-        authenticator=Authenticator(
-            StoredKeyDirectory(pool),
-            pepper=_pepper(settings),
-            cache_seconds=settings.key_cache_seconds,
-        ),
+        authenticator=Authenticator(lookups, pepper=_pepper(settings)),
         rules=load_request_rules(),
         calls=AdmissionGate(
             calls_max=settings.calls_in_flight_max,
@@ -340,6 +354,7 @@ def _guard(settings: Settings, *, pool: Pool, drain: Drain, audit: AuditTrail) -
         audit=audit,
         peers=PeerAddresses(trusted_proxies=settings.trusted_proxies),
         unary_deadline_seconds=settings.unary_deadline_seconds,
+        stranger_hold_seconds=settings.stranger_hold_seconds,
         not_implemented=not_implemented_calls(SERVICER_TYPES),
     )
 

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import grpc.aio
@@ -12,14 +13,22 @@ from database.pool import Connection, Pool, tenant_transaction, transaction
 from services.gateway import resource_names
 from services.gateway.callers import Caller, current_caller
 from services.gateway.conversions import enum_number, enum_text, to_datetime, to_timestamp
-from services.gateway.errors import invalid_field, not_found, unsupported_parameter
+from services.gateway.errors import invalid_field, invalid_state, not_found
 from services.gateway.once import OnceKey, once_key
 from services.gateway.page_tokens import PageTokens, Position
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_part, named_tenant
 from services.jobs.requests import claim_request, complete_request
-from tenants.api_key_store import KeyToStore, find_key, insert_key, list_keys, revoke_key
-from tenants.api_keys import NewKey, Role, StoredKey, new_key
+from tenants.api_key_store import (
+    KeyToStore,
+    find_key,
+    insert_key,
+    list_keys,
+    lock_key,
+    revoke_key,
+    rotate_key,
+)
+from tenants.api_keys import Network, NewKey, Role, StoredKey, new_key, new_secret
 from tenants.errors import KeyNotFoundError
 from tenants.ids import OPERATOR_TENANT_ID, KeyId, TenantId
 from tenants.tenant_store import get_tenant
@@ -36,12 +45,14 @@ class ApiKeyService(api_key_service_pb2_grpc.ApiKeyServiceServicer):
         pool: Pool,
         operator_pool: Pool,
         pepper: bytes,
+        rotation_grace: timedelta,
         page_tokens: PageTokens,
         now: Callable[[], datetime],
     ) -> None:
         self._pool = pool
         self._operator_pool = operator_pool
         self._pepper = pepper
+        self._rotation_grace = rotation_grace
         self._page_tokens = page_tokens
         self._now = now
 
@@ -78,6 +89,25 @@ class ApiKeyService(api_key_service_pb2_grpc.ApiKeyServiceServicer):
             next_page_token=page.next_page_token,
         )
 
+    async def RotateApiKey(
+        self, request: api_key_service_pb2.RotateApiKeyRequest, context: _Context
+    ) -> api_key_service_pb2.RotateApiKeyResponse:
+        tenant_id, key_id = named_part(resource_names.API_KEY, current_caller(), request.name)
+        once = once_key(request, scope=resource_names.API_KEY.write(tenant_id, key_id))
+        made = new_secret(KeyId(key_id), pepper=self._pepper)
+        try:
+            async with self._keys_of(tenant_id) as conn:
+                stored, is_new = await self._rotate_once(
+                    conn, once, tenant_id=tenant_id, made=made, grace=self._grace(request)
+                )
+        except KeyNotFoundError:
+            raise not_found(resource_names.API_KEY.write(tenant_id, key_id)) from None
+        return api_key_service_pb2.RotateApiKeyResponse(
+            api_key=_key_message(stored, now=self._now()),
+            secret=made.text if is_new else "",
+            secret_already_shown=not is_new,
+        )
+
     async def RevokeApiKey(
         self, request: api_key_service_pb2.RevokeApiKeyRequest, context: _Context
     ) -> api_key_service_pb2.ApiKey:
@@ -89,6 +119,44 @@ class ApiKeyService(api_key_service_pb2_grpc.ApiKeyServiceServicer):
         except KeyNotFoundError:
             raise not_found(resource_names.API_KEY.write(tenant_id, key_id)) from None
         return _key_message(revoked, now=self._now())
+
+    async def _rotate_once(
+        self,
+        conn: Connection,
+        once: OnceKey,
+        *,
+        tenant_id: TenantId,
+        made: NewKey,
+        grace: timedelta,
+    ) -> tuple[StoredKey, bool]:
+        """Rotate a key, or find it as the same request left it; the second value tells which."""
+        earlier = await claim_request(
+            conn,
+            tenant_id=tenant_id,
+            request_id=once.request_id,
+            method=once.method,
+            body_sha256=once.body_sha256,
+        )
+        key = await lock_key(conn, tenant_id=tenant_id, key_id=made.key_id)
+        if earlier is not None:
+            return key, False
+        _refuse_to_rotate(key, now=self._now())
+        rotated = await rotate_key(
+            conn,
+            tenant_id=tenant_id,
+            new=made,
+            old_secret_expire_time=self._now() + grace if grace else None,
+        )
+        await complete_request(
+            conn,
+            tenant_id=tenant_id,
+            request_id=once.request_id,
+            resource_name=resource_names.API_KEY.write(tenant_id, made.key_id),
+        )
+        return rotated, True
+
+    def _grace(self, request: api_key_service_pb2.RotateApiKeyRequest) -> timedelta:
+        return request.grace.ToTimedelta() if request.HasField("grace") else self._rotation_grace
 
     @asynccontextmanager
     async def _keys_of(self, tenant_id: TenantId) -> AsyncGenerator[Connection]:
@@ -136,8 +204,6 @@ async def _check_tenant(conn: Connection, tenant_id: TenantId) -> None:
 def _key_to_store(
     wanted: api_key_service_pb2.ApiKey, made: NewKey, tenant_id: TenantId, *, now: datetime
 ) -> KeyToStore:
-    if wanted.allowed_networks:
-        raise unsupported_parameter("api_key.allowed_networks", "is not supported yet")
     return KeyToStore(
         tenant_id=tenant_id,
         key_id=made.key_id,
@@ -145,8 +211,22 @@ def _key_to_store(
         role=_role(wanted, tenant_id),
         project=wanted.project,
         secret_hmac=made.secret_hmac,
+        allowed_networks=_allowed_networks(wanted),
         expire_time=_expire_time(wanted, now=now),
     )
+
+
+def _allowed_networks(wanted: api_key_service_pb2.ApiKey) -> list[Network]:
+    networks: list[Network] = []
+    for index, text in enumerate(wanted.allowed_networks):
+        try:
+            networks.append(ip_network(text))
+        except ValueError:
+            raise invalid_field(
+                f"api_key.allowed_networks[{index}]",
+                "is no address and no network such as 192.0.2.0/24 (no bit set behind the prefix)",
+            ) from None
+    return networks
 
 
 def _role(wanted: api_key_service_pb2.ApiKey, tenant_id: TenantId) -> Role:
@@ -167,6 +247,13 @@ def _expire_time(wanted: api_key_service_pb2.ApiKey, *, now: datetime) -> dateti
     return expire_time
 
 
+def _refuse_to_rotate(key: StoredKey, *, now: datetime) -> None:
+    state = api_key_service_pb2.ApiKeyState.Name(_state(key, now=now))
+    if state != "API_KEY_STATE_ACTIVE":
+        word = state.removeprefix("API_KEY_STATE_")
+        raise invalid_state(f"the key is {word}; make a new one", state=word)
+
+
 def _before(position: Position | None) -> tuple[datetime, KeyId] | None:
     if position is None:
         return None
@@ -184,7 +271,15 @@ def _key_message(key: StoredKey, *, now: datetime) -> api_key_service_pb2.ApiKey
         state=_state(key, now=now),
         create_time=to_timestamp(key.create_time),
         revoke_time=to_timestamp(key.revoke_time),
+        allowed_networks=[str(network) for network in key.allowed_networks],
+        rotate_time=to_timestamp(key.rotate_time),
+        old_secret_expire_time=to_timestamp(_old_secret_expire_time(key, now=now)),
     )
+
+
+def _old_secret_expire_time(key: StoredKey, *, now: datetime) -> datetime | None:
+    expire_time = key.old_secret_expire_time
+    return expire_time if expire_time is not None and expire_time > now else None
 
 
 def _state(key: StoredKey, *, now: datetime) -> api_key_service_pb2.ApiKeyState.ValueType:

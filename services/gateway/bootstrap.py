@@ -29,6 +29,7 @@ async def make_first_operator_key(
                 role=Role.OPERATOR,
                 project="",
                 secret_hmac=made.secret_hmac,
+                allowed_networks=[],
                 expire_time=None,
             ),
         )

@@ -30,6 +30,7 @@ from services.gateway.errors import Refusal
 from services.gateway.method_rights import PACKAGE, RIGHTS
 from services.gateway.peer_addresses import PeerAddresses
 from services.gateway.request_parsing import Rules, parse_request
+from services.gateway.stranger_hold import StrangerHold
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 # A stream whose key is revoked ends this soon after the key cache knows.
@@ -53,6 +54,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         audit: AuditTrail,
         peers: PeerAddresses,
         unary_deadline_seconds: float,
+        stranger_hold_seconds: float = 0.0,
         not_implemented: frozenset[str] = frozenset(),
     ) -> None:
         self._authenticator = authenticator
@@ -64,6 +66,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         self._peers = peers
         self._unary_deadline_seconds = unary_deadline_seconds
         self._not_implemented = not_implemented
+        self._strangers = StrangerHold(seconds=stranger_hold_seconds)
 
     async def intercept_service(
         self,
@@ -121,8 +124,15 @@ class CallGuard(grpc.aio.ServerInterceptor):
         try:
             self._drain.refuse_if_begun()
             with gate.admit():
+                call.is_stranger = True
                 call.caller = await self._authenticate(context)
-                call.audited = self._audited(method, call.caller, context)
+                call.is_stranger = False
+                address = self._peers.read(context.peer(), context.invocation_metadata() or ())
+                if changes_something(method):
+                    call.audited = self._audit.begin(
+                        method, call.caller, address=str(address or "")
+                    )
+                call.caller.check_address(address)
                 RIGHTS[method].check(call.caller, call=_short_name(method))
                 with _tenants_place(gate, call.caller):
                     CURRENT_CALLER.set(call.caller)
@@ -136,19 +146,15 @@ class CallGuard(grpc.aio.ServerInterceptor):
         except Exception as error:  # noqa: BLE001 - nothing a service raises may travel unworded
             refusal = refusal_of(error) or _defect(error, call)
             call.refuse(refusal)
+            if call.is_stranger:
+                # Outside of the gate: who waits here takes no caller's place.
+                await self._strangers.hold(refusal)
             await _abort(context, refusal)
         finally:
-            call.log()
+            if self._strangers.may_log(is_stranger=call.is_stranger):
+                call.log()
             if call.audited is not None:
                 self._audit.end(call.audited, code=call.code, reason=call.reason)
-
-    def _audited(
-        self, method: str, caller: Caller, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AuditedCall | None:
-        if not changes_something(method):
-            return None
-        address = self._peers.read(context.peer(), context.invocation_metadata() or ())
-        return self._audit.begin(method, caller, address=str(address or ""))
 
     async def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
         return await self._authenticator.authenticate(_authorization(context))
@@ -206,6 +212,8 @@ class _Call:
 
     method: str
     caller: Caller | None = None
+    # While its key is looked at, and for good when that does not open.
+    is_stranger: bool = False
     # None for calls that change nothing.
     audited: AuditedCall | None = None
     code: str = grpc.StatusCode.OK.name

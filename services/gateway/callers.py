@@ -1,11 +1,13 @@
 """Who calls: what the rest of the gateway knows once a key has passed."""
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-from services.gateway.errors import not_found
-from tenants.api_keys import Role
+from services.gateway.errors import address_not_allowed, not_found
+from services.gateway.peer_addresses import Address, is_within
+from tenants.api_keys import Network, Role
 from tenants.ids import KeyId, TenantId
 
 # In a resource name it stands for the tenant of the key.
@@ -22,6 +24,18 @@ class Caller:
     project: str
     # The tenant may read, not order.
     suspended: bool
+    # Empty: from anywhere.
+    allowed_networks: Sequence[Network] = ()
+
+    def check_address(self, address: Address | None) -> None:
+        """Let a caller pass who calls from where its key may be used.
+
+        Raises:
+            CallRefusedError: ADDRESS_NOT_ALLOWED; also when the address is not known.
+        """
+        networks = self.allowed_networks
+        if networks and (address is None or not is_within(address, networks)):
+            raise address_not_allowed(str(address or ""))
 
     @property
     def is_operator(self) -> bool:

@@ -202,6 +202,18 @@ def role_required(call: str, role: str) -> CallRefusedError:
     )
 
 
+def address_not_allowed(address: str) -> CallRefusedError:
+    """The key may not be used from there; told only to who holds its secret."""
+    return CallRefusedError(
+        Refusal(
+            code=grpc.StatusCode.PERMISSION_DENIED,
+            reason=ErrorReason.ERROR_REASON_ADDRESS_NOT_ALLOWED,
+            message="the API key may not be used from this address",
+            metadata={"address": address},
+        )
+    )
+
+
 def tenant_suspended() -> CallRefusedError:
     """The tenant may read and not order."""
     return CallRefusedError(
@@ -302,16 +314,20 @@ def invoicing_stopped() -> CallRefusedError:
     )
 
 
-def rate_limited(*, subject: str) -> CallRefusedError:
-    """Too many calls in flight."""
-    description = "too many calls in flight"
+def rate_limited(
+    *,
+    subject: str,
+    description: str = "too many calls in flight",
+    retry_delay: timedelta = _RETRY_SOON,
+) -> CallRefusedError:
+    """Too many calls, in flight or in a short time."""
     return CallRefusedError(
         Refusal(
             code=grpc.StatusCode.RESOURCE_EXHAUSTED,
             reason=ErrorReason.ERROR_REASON_RATE_LIMITED,
-            message=f"{description}; retry in a moment",
+            message=f"{description}; retry in {retry_delay.total_seconds():.3g} s",
             quota_violations=[QuotaViolation(subject=subject, description=description)],
-            retry_delay=_RETRY_SOON,
+            retry_delay=retry_delay,
         )
     )
 

@@ -1,7 +1,7 @@
 """Keys as the database knows them, with the state of their tenants."""
 
 from database.pool import Pool, tenant_transaction, transaction
-from services.gateway.authentication import KeyFacts
+from services.gateway.key_lookups import KeyFacts
 from tenants.api_key_store import find_key
 from tenants.api_keys import Role
 from tenants.ids import KeyId

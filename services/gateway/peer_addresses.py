@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 from urllib.parse import unquote
 
+from tenants.api_keys import Network
+
 Address: TypeAlias = IPv4Address | IPv6Address
-Network: TypeAlias = IPv4Network | IPv6Network
 
 _FORWARDED_KEY: Final = "x-forwarded-for"
 # More hops than any chain of proxies that is meant.

@@ -64,8 +64,15 @@ class Settings(KeySettings):
     # How often a listener of GenerateImage is noted; the housekeeper cancels after ten seconds
     # without a note.
     attendance_seconds: float = Field(default=2.0, gt=0, le=3.0)
-    # Revocation must be seen within a second on every replica.
+    # Revocation must be seen within a second on every replica, also when the word of it is lost.
     key_cache_seconds: float = Field(default=0.5, ge=0, lt=1.0)
+    # Look-ups of keys that this replica has not met: a flood of forged ones costs no more.
+    unknown_key_lookups_per_minute_max: int = Field(default=6_000, ge=60)
+    # A caller whose key does not open waits so long for the refusal, so that a flood slows down by
+    # itself: a connection has so many calls in flight and no more.
+    stranger_hold_seconds: float = Field(default=0.5, ge=0, le=10)
+    # How long the old secret of a rotated key works when the request does not say; 30 days at most.
+    key_rotation_grace_seconds: float = Field(default=24 * 3600.0, ge=0, le=30 * 24 * 3600.0)
     # Calls that were refused, or that changed nothing, are written down so often for each key.
     audited_refusals_per_minute_max: int = Field(default=60, ge=1)
     drain_seconds: float = Field(default=20.0, ge=0)

@@ -34,6 +34,7 @@ _POOLS: Final[Mapping[str, Sequence[Any]]] = {
     "jsonb": [{}, []],
     "date": ["2026-11-01", "2026-11-02"],
     "_text": ["{}"],
+    "_cidr": ["{}"],
 }
 # What no pool can guess: a text and its own hash, and eight numbers of which one is the sum.
 _HINTS: Final[Mapping[str, Any]] = {

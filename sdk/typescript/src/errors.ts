@@ -88,6 +88,9 @@ export class NotAllowedError extends CallError {}
 export class RoleRequiredError extends NotAllowedError {}
 /** The tenant may not use the model. */
 export class ModelNotAllowedError extends NotAllowedError {}
+/** The key may not be used from here. */
+export class AddressNotAllowedError extends NotAllowedError {}
+
 /** The tenant may read and not order. */
 export class TenantSuspendedError extends NotAllowedError {}
 
@@ -151,6 +154,7 @@ export const ERRORS_BY_REASON: Readonly<Record<string, CallErrorClass>> = {
   ROLE_REQUIRED: RoleRequiredError,
   MODEL_NOT_ALLOWED: ModelNotAllowedError,
   TENANT_SUSPENDED: TenantSuspendedError,
+  ADDRESS_NOT_ALLOWED: AddressNotAllowedError,
   RESOURCE_NOT_FOUND: ResourceNotFoundError,
   RESOURCE_EXISTS: ResourceExistsError,
   INSUFFICIENT_BALANCE: InsufficientBalanceError,

@@ -120,6 +120,10 @@ class ModelNotAllowedError(NotAllowedError):
     """The tenant may not use the model."""
 
 
+class AddressNotAllowedError(NotAllowedError):
+    """The key may not be used from here."""
+
+
 class TenantSuspendedError(NotAllowedError):
     """The tenant may read and not order."""
 
@@ -221,6 +225,7 @@ ERRORS_BY_REASON: Mapping[str, type[CallError]] = {
     "ROLE_REQUIRED": RoleRequiredError,
     "MODEL_NOT_ALLOWED": ModelNotAllowedError,
     "TENANT_SUSPENDED": TenantSuspendedError,
+    "ADDRESS_NOT_ALLOWED": AddressNotAllowedError,
     "RESOURCE_NOT_FOUND": ResourceNotFoundError,
     "RESOURCE_EXISTS": ResourceExistsError,
     "INSUFFICIENT_BALANCE": InsufficientBalanceError,

@@ -117,7 +117,10 @@ class TenantCalls(Calls):
     async def rotate_api_key(
         self, api_key: str, *, grace: timedelta | None = None, request_id: str | None = None
     ) -> RotateApiKeyResponse:
-        """Give a key a new secret; the old one works for the grace time."""
+        """Give a key a new secret; the old one works for the grace time.
+
+        Without one, as long as the installation has set.
+        """
         request = RotateApiKeyRequest(
             name=self._name("apiKeys", api_key), request_id=new_request_id(request_id)
         )

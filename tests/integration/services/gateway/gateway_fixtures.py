@@ -316,6 +316,7 @@ def gateway_settings(postgres: Postgres, directory: Path, **changes: Any) -> Set
         "key_pepper": SecretStr(PEPPER),
         "page_token_secret": SecretStr("a secret for tests, 32 characters"),
         "drain_seconds": 2.0,
+        "stranger_hold_seconds": 0.0,
     }
     return Settings(**(values | changes))
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import grpc
 import grpc.aio
@@ -21,9 +20,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from atelier.v1 import (
-    api_key_service_pb2,
     job_service_pb2,
     model_service_pb2,
+    tenant_service_pb2,
 )
 from services.gateway.__main__ import serving
 from services.gateway.bootstrap import make_first_operator_key
@@ -87,17 +86,15 @@ async def test_models_are_listed_with_their_limits(acme: Studio) -> None:
     assert one == answer.models[1]
 
 
-async def test_a_call_that_is_not_built_yet_says_so(acme: Studio) -> None:
+async def test_a_call_that_is_not_built_yet_says_so(gateway: ServedGateway) -> None:
     refused = await refusal(
-        acme.admin.api_keys.RotateApiKey(
-            api_key_service_pb2.RotateApiKeyRequest(
-                name="tenants/-/apiKeys/any", request_id=str(uuid4())
-            )
+        gateway.operator.tenants.DeleteTenant(
+            tenant_service_pb2.DeleteTenantRequest(name="tenants/nobody")
         )
     )
 
     assert (refused.code, refused.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
-    assert refused.metadata == {"call": "RotateApiKey"}
+    assert refused.metadata == {"call": "DeleteTenant"}
 
 
 async def test_calls_above_the_tenants_limit_are_refused_fast(

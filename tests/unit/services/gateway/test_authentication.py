@@ -3,9 +3,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.gateway.authentication import Authenticator, KeyFacts
+from services.gateway.authentication import Authenticator
 from services.gateway.errors import CallRefusedError
-from tenants.api_keys import NewKey, Role, StoredKey, new_key
+from services.gateway.key_lookups import KeyFacts, KeyLookups, LookupLimits
+from tenants.api_keys import NewKey, Role, StoredKey, new_key, new_secret
 from tenants.ids import OPERATOR_TENANT_ID, KeyId, TenantId
 from tenants.tenant_store import TenantState
 
@@ -41,6 +42,8 @@ def facts_of(
     expire_time: datetime | None = None,
     revoke_time: datetime | None = None,
     state: TenantState = TenantState.ACTIVE,
+    old: NewKey | None = None,
+    old_expire_time: datetime | None = None,
 ) -> KeyFacts:
     operator = role is Role.OPERATOR
     return KeyFacts(
@@ -51,6 +54,8 @@ def facts_of(
             role=role,
             project="spring",
             secret_hmac=key.secret_hmac,
+            old_secret_hmac=old.secret_hmac if old else None,
+            old_secret_expire_time=old_expire_time,
             create_time=NOW,
             expire_time=expire_time,
             revoke_time=revoke_time,
@@ -60,13 +65,10 @@ def facts_of(
 
 
 def authenticator(directory: Directory, clock: Clock | None = None) -> Authenticator:
-    return Authenticator(
-        directory,
-        pepper=PEPPER,
-        cache_seconds=0.5,
-        monotonic_seconds=clock or Clock(),
-        now=lambda: NOW,
+    lookups = KeyLookups(
+        directory, LookupLimits(cache_seconds=0.5), monotonic_seconds=clock or Clock()
     )
+    return Authenticator(lookups, pepper=PEPPER, now=lambda: NOW)
 
 
 async def reason_of(directory: Directory, authorization: str | None) -> str:
@@ -180,3 +182,51 @@ async def test_a_suspended_tenants_key_opens_and_says_so() -> None:
     caller = await authenticator(directory).authenticate(f"Bearer {key.text}")
 
     assert caller.suspended
+
+
+@pytest.mark.parametrize(
+    ("old_seconds_left", "old_opens"), [(1, True), (0, False), (-1, False), (None, False)]
+)
+async def test_the_secret_before_opens_until_its_time_is_over(
+    old_seconds_left: int | None, old_opens: bool
+) -> None:
+    old = new_key(pepper=PEPPER)
+    new = new_secret(old.key_id, pepper=PEPPER)
+    left = None if old_seconds_left is None else timedelta(seconds=old_seconds_left)
+    facts = facts_of(
+        new, old=old if left is not None else None, old_expire_time=NOW + left if left else NOW
+    )
+    door = authenticator(Directory(facts))
+
+    assert (await door.authenticate(f"Bearer {new.text}")).key_id == old.key_id
+    if old_opens:
+        assert (await door.authenticate(f"Bearer {old.text}")).key_id == old.key_id
+    else:
+        with pytest.raises(CallRefusedError):
+            await door.authenticate(f"Bearer {old.text}")
+
+
+async def test_a_secret_that_is_newer_than_what_was_looked_up_opens_at_once() -> None:
+    old = new_key(pepper=PEPPER)
+    new = new_secret(old.key_id, pepper=PEPPER)
+    directory = Directory(facts_of(old))
+    door = authenticator(directory)
+    await door.authenticate(f"Bearer {old.text}")
+    directory.facts[old.key_id] = facts_of(new)
+
+    caller = await door.authenticate(f"Bearer {new.text}")
+
+    assert caller.key_id == old.key_id
+
+
+async def test_wrong_secrets_of_a_known_key_cost_a_bounded_number_of_look_ups() -> None:
+    key = new_key(pepper=PEPPER)
+    directory = Directory(facts_of(key))
+    door = authenticator(directory)
+
+    for _ in range(500):
+        with pytest.raises(CallRefusedError):
+            await door.authenticate(f"Bearer {new_secret(key.key_id, pepper=PEPPER).text}")
+
+    # One, and the ten that may come at once of sixty a minute; a slow machine earns a few more.
+    assert len(directory.questions) < 50

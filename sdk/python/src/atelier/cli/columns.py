@@ -96,6 +96,8 @@ KEY_COLUMNS: Sequence[Column[ApiKey]] = (
     Column("project", lambda key: key.project),
     Column("created", lambda key: moment_text(key.create_time)),
     Column("expires", lambda key: moment_text(key.expire_time)),
+    Column("old secret until", lambda key: moment_text(key.old_secret_expire_time)),
+    Column("only from", lambda key: ", ".join(key.allowed_networks), is_text=True),
 )
 TENANT_COLUMNS: Sequence[Column[Tenant]] = (
     Column("tenant", lambda tenant: last_id(tenant.name)),

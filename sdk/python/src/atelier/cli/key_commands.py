@@ -33,6 +33,9 @@ def keys() -> None:
 @click.option("--title", default="", help="A name for the key.")
 @click.option("--project", default="", help="The project of jobs that name none.")
 @click.option("--expires", type=MOMENT, help="When it ends; never unless given.")
+@click.option(
+    "--allow", "networks", multiple=True, metavar="NETWORK", help="Only from there; repeatable."
+)
 @click.option("--request-id", help="A UUID, to send the same wish again safely.")
 @in_session
 def create(
@@ -42,6 +45,7 @@ def create(
     title: str,
     project: str,
     expires: datetime | None,
+    networks: tuple[str, ...],
     request_id: str | None,
 ) -> None:
     """Make a key; its secret is shown once."""
@@ -50,6 +54,7 @@ def create(
         role=KeyRole.Value(f"KEY_ROLE_{role.upper()}"),
         project=project,
         expire_time=timestamp(expires),
+        allowed_networks=networks,
     )
     with session.open_client() as client:
         _show_secret(session.output, client.create_api_key(api_key, request_id=request_id))
@@ -67,17 +72,19 @@ def list_(session: Session) -> None:
 @click.argument("key")
 @click.option(
     "--grace-hours",
-    type=click.IntRange(0, 720),
-    default=0,
-    show_default=True,
-    help="How long the old secret still works.",
+    type=click.FloatRange(0, 720),
+    help="How long the old secret still works; what the installation has set unless given.",
 )
+@click.option("--request-id", help="A UUID, to send the same wish again safely.")
 @in_session
-def rotate(session: Session, *, key: str, grace_hours: int) -> None:
+def rotate(
+    session: Session, *, key: str, grace_hours: float | None, request_id: str | None
+) -> None:
     """Give a key a new secret; the old one works for the grace time."""
+    grace = None if grace_hours is None else timedelta(hours=grace_hours)
     with session.open_client() as client:
-        grace = timedelta(hours=grace_hours)
-        _show_secret(session.output, client.rotate_api_key(key, grace=grace))
+        answer = client.rotate_api_key(key, grace=grace, request_id=request_id)
+    _show_secret(session.output, answer)
 
 
 @keys.command("revoke")

@@ -26,33 +26,33 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n atelier/v1/api_key_service.proto\x12\natelier.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x03\n\x06\x41piKey\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12#\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x00R\x0b\x64isplayName\x12)\n\x04role\x18\x03 \x01(\x0e\x32\x13.atelier.v1.KeyRoleB\x00R\x04role\x12\x1a\n\x07project\x18\x04 \x01(\tB\x00R\x07project\x12;\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12+\n\x10\x61llowed_networks\x18\x06 \x03(\tB\x00R\x0f\x61llowedNetworks\x12-\n\x05state\x18\x07 \x01(\x0e\x32\x17.atelier.v1.ApiKeyStateR\x05state\x12;\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0brevoke_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrevokeTime\"\x7f\n\x13\x43reateApiKeyRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12-\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x12.atelier.v1.ApiKeyB\x00R\x06\x61piKey\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\"\x8d\x01\n\x14\x43reateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x12.atelier.v1.ApiKeyR\x06\x61piKey\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\x12\x30\n\x14secret_already_shown\x18\x03 \x01(\x08R\x12secretAlreadyShown\"n\n\x12ListApiKeysRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x03 \x01(\tB\x00R\tpageToken\"l\n\x13ListApiKeysResponse\x12-\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x12.atelier.v1.ApiKeyR\x07\x61piKeys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x7f\n\x13RotateApiKeyRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12\x31\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x05grace\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\"\x8d\x01\n\x14RotateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x12.atelier.v1.ApiKeyR\x06\x61piKey\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\x12\x30\n\x14secret_already_shown\x18\x03 \x01(\x08R\x12secretAlreadyShown\"+\n\x13RevokeApiKeyRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name*c\n\x07KeyRole\x12\x18\n\x14KEY_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fKEY_ROLE_MEMBER\x10\x01\x12\x12\n\x0eKEY_ROLE_ADMIN\x10\x02\x12\x15\n\x11KEY_ROLE_OPERATOR\x10\x03*|\n\x0b\x41piKeyState\x12\x1d\n\x19\x41PI_KEY_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41PI_KEY_STATE_ACTIVE\x10\x01\x12\x19\n\x15\x41PI_KEY_STATE_EXPIRED\x10\x02\x12\x19\n\x15\x41PI_KEY_STATE_REVOKED\x10\x03\x32\xca\x02\n\rApiKeyService\x12Q\n\x0c\x43reateApiKey\x12\x1f.atelier.v1.CreateApiKeyRequest\x1a .atelier.v1.CreateApiKeyResponse\x12N\n\x0bListApiKeys\x12\x1e.atelier.v1.ListApiKeysRequest\x1a\x1f.atelier.v1.ListApiKeysResponse\x12Q\n\x0cRotateApiKey\x12\x1f.atelier.v1.RotateApiKeyRequest\x1a .atelier.v1.RotateApiKeyResponse\x12\x43\n\x0cRevokeApiKey\x12\x1f.atelier.v1.RevokeApiKeyRequest\x1a\x12.atelier.v1.ApiKeyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n atelier/v1/api_key_service.proto\x12\natelier.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x04\n\x06\x41piKey\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12#\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x00R\x0b\x64isplayName\x12)\n\x04role\x18\x03 \x01(\x0e\x32\x13.atelier.v1.KeyRoleB\x00R\x04role\x12\x1a\n\x07project\x18\x04 \x01(\tB\x00R\x07project\x12;\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12+\n\x10\x61llowed_networks\x18\x06 \x03(\tB\x00R\x0f\x61llowedNetworks\x12-\n\x05state\x18\x07 \x01(\x0e\x32\x17.atelier.v1.ApiKeyStateR\x05state\x12;\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0brevoke_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrevokeTime\x12;\n\x0brotate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrotateTime\x12O\n\x16old_secret_expire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x13oldSecretExpireTime\"\x7f\n\x13\x43reateApiKeyRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12-\n\x07\x61pi_key\x18\x02 \x01(\x0b\x32\x12.atelier.v1.ApiKeyB\x00R\x06\x61piKey\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\"\x8d\x01\n\x14\x43reateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x12.atelier.v1.ApiKeyR\x06\x61piKey\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\x12\x30\n\x14secret_already_shown\x18\x03 \x01(\x08R\x12secretAlreadyShown\"n\n\x12ListApiKeysRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x03 \x01(\tB\x00R\tpageToken\"l\n\x13ListApiKeysResponse\x12-\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x12.atelier.v1.ApiKeyR\x07\x61piKeys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x7f\n\x13RotateApiKeyRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12\x31\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x00R\x05grace\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\"\x8d\x01\n\x14RotateApiKeyResponse\x12+\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x12.atelier.v1.ApiKeyR\x06\x61piKey\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\x12\x30\n\x14secret_already_shown\x18\x03 \x01(\x08R\x12secretAlreadyShown\"+\n\x13RevokeApiKeyRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name*c\n\x07KeyRole\x12\x18\n\x14KEY_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fKEY_ROLE_MEMBER\x10\x01\x12\x12\n\x0eKEY_ROLE_ADMIN\x10\x02\x12\x15\n\x11KEY_ROLE_OPERATOR\x10\x03*|\n\x0b\x41piKeyState\x12\x1d\n\x19\x41PI_KEY_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41PI_KEY_STATE_ACTIVE\x10\x01\x12\x19\n\x15\x41PI_KEY_STATE_EXPIRED\x10\x02\x12\x19\n\x15\x41PI_KEY_STATE_REVOKED\x10\x03\x32\xca\x02\n\rApiKeyService\x12Q\n\x0c\x43reateApiKey\x12\x1f.atelier.v1.CreateApiKeyRequest\x1a .atelier.v1.CreateApiKeyResponse\x12N\n\x0bListApiKeys\x12\x1e.atelier.v1.ListApiKeysRequest\x1a\x1f.atelier.v1.ListApiKeysResponse\x12Q\n\x0cRotateApiKey\x12\x1f.atelier.v1.RotateApiKeyRequest\x1a .atelier.v1.RotateApiKeyResponse\x12\x43\n\x0cRevokeApiKey\x12\x1f.atelier.v1.RevokeApiKeyRequest\x1a\x12.atelier.v1.ApiKeyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atelier.v1.api_key_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYROLE']._serialized_start=1340
-  _globals['_KEYROLE']._serialized_end=1439
-  _globals['_APIKEYSTATE']._serialized_start=1441
-  _globals['_APIKEYSTATE']._serialized_end=1565
+  _globals['_KEYROLE']._serialized_start=1482
+  _globals['_KEYROLE']._serialized_end=1581
+  _globals['_APIKEYSTATE']._serialized_start=1583
+  _globals['_APIKEYSTATE']._serialized_end=1707
   _globals['_APIKEY']._serialized_start=114
-  _globals['_APIKEY']._serialized_end=525
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=527
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=654
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=657
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=798
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=800
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=910
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=912
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1020
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1022
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1149
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1152
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1293
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1295
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1338
-  _globals['_APIKEYSERVICE']._serialized_start=1568
-  _globals['_APIKEYSERVICE']._serialized_end=1898
+  _globals['_APIKEY']._serialized_end=667
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=669
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=796
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=799
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=940
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=942
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1052
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1054
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1162
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1164
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1291
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1294
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1435
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1437
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1480
+  _globals['_APIKEYSERVICE']._serialized_start=1710
+  _globals['_APIKEYSERVICE']._serialized_end=2040
 # @@protoc_insertion_point(module_scope)

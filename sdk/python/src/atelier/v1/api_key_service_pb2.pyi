@@ -92,6 +92,8 @@ class ApiKey(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    ROTATE_TIME_FIELD_NUMBER: _builtins.int
+    OLD_SECRET_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Output only. `tenants/{tenant}/apiKeys/{key}`."""
     display_name: _builtins.str
@@ -108,7 +110,9 @@ class ApiKey(_message.Message):
 
     @_builtins.property
     def allowed_networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Addresses or networks it may be used from, such as "192.0.2.0/24"; empty means any."""
+        """Addresses or networks it may be used from, such as "192.0.2.0/24"; empty means any. From
+        elsewhere it is refused with ADDRESS_NOT_ALLOWED.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -117,6 +121,14 @@ class ApiKey(_message.Message):
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
         """Output only. When it was revoked."""
+
+    @_builtins.property
+    def rotate_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. When it last got a new secret."""
+
+    @_builtins.property
+    def old_secret_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Output only. Until when the secret before that works beside it; unset when it does not."""
 
     def __init__(
         self,
@@ -130,10 +142,12 @@ class ApiKey(_message.Message):
         state: Global___ApiKeyState.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        rotate_time: _timestamp_pb2.Timestamp | None = ...,
+        old_secret_expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "old_secret_expire_time", b"old_secret_expire_time", "revoke_time", b"revoke_time", "rotate_time", b"rotate_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "project", b"project", "revoke_time", b"revoke_time", "role", b"role", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_networks", b"allowed_networks", "create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "old_secret_expire_time", b"old_secret_expire_time", "project", b"project", "revoke_time", b"revoke_time", "role", b"role", "rotate_time", b"rotate_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -278,7 +292,9 @@ class RotateApiKeyRequest(_message.Message):
     """A UUID made by the client."""
     @_builtins.property
     def grace(self) -> _duration_pb2.Duration:
-        """How long the old secret still works, at most 30 days; unset means not at all."""
+        """How long the old secret still works, at most 30 days; 0 means not at all, unset what the
+        installation has set (a day unless it says otherwise).
+        """
 
     def __init__(
         self,

@@ -80,7 +80,7 @@ class ApiKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateApiKey(self, request, context):
-        """Gives the key a new secret; the old one works for the grace time.
+        """Gives the key a new secret; the old one works for the grace time, the one before it no longer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

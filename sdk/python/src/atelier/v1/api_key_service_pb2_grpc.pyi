@@ -41,7 +41,7 @@ class ApiKeyServiceStub:
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]
     """The tenant's keys, newest first, without secrets."""
     RotateApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.RotateApiKeyRequest, _api_key_service_pb2.RotateApiKeyResponse]
-    """Gives the key a new secret; the old one works for the grace time."""
+    """Gives the key a new secret; the old one works for the grace time, the one before it no longer."""
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_service_pb2.RevokeApiKeyRequest, _api_key_service_pb2.ApiKey]
     """Ends the key within a second, everywhere. Revoking again is allowed."""
 
@@ -58,7 +58,7 @@ class ApiKeyServiceAsyncStub(ApiKeyServiceStub):
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.ListApiKeysRequest, _api_key_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """The tenant's keys, newest first, without secrets."""
     RotateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.RotateApiKeyRequest, _api_key_service_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
-    """Gives the key a new secret; the old one works for the grace time."""
+    """Gives the key a new secret; the old one works for the grace time, the one before it no longer."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_api_key_service_pb2.RevokeApiKeyRequest, _api_key_service_pb2.ApiKey]  # type: ignore[assignment]
     """Ends the key within a second, everywhere. Revoking again is allowed."""
 
@@ -87,7 +87,7 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_key_service_pb2.RotateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_key_service_pb2.RotateApiKeyResponse, _abc.Awaitable[_api_key_service_pb2.RotateApiKeyResponse]]:
-        """Gives the key a new secret; the old one works for the grace time."""
+        """Gives the key a new secret; the old one works for the grace time, the one before it no longer."""
 
     def RevokeApiKey(
         self,

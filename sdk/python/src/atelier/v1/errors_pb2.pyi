@@ -193,6 +193,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         FAILED_PRECONDITION: invoicing is stopped
         ErrorInfo { reason: "INVOICING_STOPPED" }
     """
+    ERROR_REASON_ADDRESS_NOT_ALLOWED: _ErrorReason.ValueType  # 27
+    """The key may not be used from the caller's address; its allowed_networks say from where.
+
+        PERMISSION_DENIED: the API key may not be used from this address
+        ErrorInfo { reason: "ADDRESS_NOT_ALLOWED" metadata { address: "192.0.2.1" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused.
@@ -375,5 +381,11 @@ ERROR_REASON_INVOICING_STOPPED: ErrorReason.ValueType  # 26
 
     FAILED_PRECONDITION: invoicing is stopped
     ErrorInfo { reason: "INVOICING_STOPPED" }
+"""
+ERROR_REASON_ADDRESS_NOT_ALLOWED: ErrorReason.ValueType  # 27
+"""The key may not be used from the caller's address; its allowed_networks say from where.
+
+    PERMISSION_DENIED: the API key may not be used from this address
+    ErrorInfo { reason: "ADDRESS_NOT_ALLOWED" metadata { address: "192.0.2.1" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

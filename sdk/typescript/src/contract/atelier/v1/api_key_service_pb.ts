@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/api_key_service.proto.
  */
 export const file_atelier_v1_api_key_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBhdGVsaWVyL3YxL2FwaV9rZXlfc2VydmljZS5wcm90bxIKYXRlbGllci52MSK9AgoGQXBpS2V5EgwKBG5hbWUYASABKAkSFgoMZGlzcGxheV9uYW1lGAIgASgJQgASIwoEcm9sZRgDIAEoDjITLmF0ZWxpZXIudjEuS2V5Um9sZUIAEhEKB3Byb2plY3QYBCABKAlCABIvCgtleHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoQYWxsb3dlZF9uZXR3b3JrcxgGIAMoCUIAEiYKBXN0YXRlGAcgASgOMhcuYXRlbGllci52MS5BcGlLZXlTdGF0ZRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV2b2tlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImQKE0NyZWF0ZUFwaUtleVJlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASJQoHYXBpX2tleRgCIAEoCzISLmF0ZWxpZXIudjEuQXBpS2V5QgASFAoKcmVxdWVzdF9pZBgDIAEoCUIAImkKFENyZWF0ZUFwaUtleVJlc3BvbnNlEiMKB2FwaV9rZXkYASABKAsyEi5hdGVsaWVyLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkSHAoUc2VjcmV0X2FscmVhZHlfc2hvd24YAyABKAgiUQoSTGlzdEFwaUtleXNSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEhMKCXBhZ2Vfc2l6ZRgCIAEoBUIAEhQKCnBhZ2VfdG9rZW4YAyABKAlCACJUChNMaXN0QXBpS2V5c1Jlc3BvbnNlEiQKCGFwaV9rZXlzGAEgAygLMhIuYXRlbGllci52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImcKE1JvdGF0ZUFwaUtleVJlcXVlc3QSDgoEbmFtZRgBIAEoCUIAEioKBWdyYWNlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgASFAoKcmVxdWVzdF9pZBgDIAEoCUIAImkKFFJvdGF0ZUFwaUtleVJlc3BvbnNlEiMKB2FwaV9rZXkYASABKAsyEi5hdGVsaWVyLnYxLkFwaUtleRIOCgZzZWNyZXQYAiABKAkSHAoUc2VjcmV0X2FscmVhZHlfc2hvd24YAyABKAgiJQoTUmV2b2tlQXBpS2V5UmVxdWVzdBIOCgRuYW1lGAEgASgJQgAqYwoHS2V5Um9sZRIYChRLRVlfUk9MRV9VTlNQRUNJRklFRBAAEhMKD0tFWV9ST0xFX01FTUJFUhABEhIKDktFWV9ST0xFX0FETUlOEAISFQoRS0VZX1JPTEVfT1BFUkFUT1IQAyp8CgtBcGlLZXlTdGF0ZRIdChlBUElfS0VZX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUQVBJX0tFWV9TVEFURV9BQ1RJVkUQARIZChVBUElfS0VZX1NUQVRFX0VYUElSRUQQAhIZChVBUElfS0VZX1NUQVRFX1JFVk9LRUQQAzLKAgoNQXBpS2V5U2VydmljZRJRCgxDcmVhdGVBcGlLZXkSHy5hdGVsaWVyLnYxLkNyZWF0ZUFwaUtleVJlcXVlc3QaIC5hdGVsaWVyLnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlEk4KC0xpc3RBcGlLZXlzEh4uYXRlbGllci52MS5MaXN0QXBpS2V5c1JlcXVlc3QaHy5hdGVsaWVyLnYxLkxpc3RBcGlLZXlzUmVzcG9uc2USUQoMUm90YXRlQXBpS2V5Eh8uYXRlbGllci52MS5Sb3RhdGVBcGlLZXlSZXF1ZXN0GiAuYXRlbGllci52MS5Sb3RhdGVBcGlLZXlSZXNwb25zZRJDCgxSZXZva2VBcGlLZXkSHy5hdGVsaWVyLnYxLlJldm9rZUFwaUtleVJlcXVlc3QaEi5hdGVsaWVyLnYxLkFwaUtleWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiBhdGVsaWVyL3YxL2FwaV9rZXlfc2VydmljZS5wcm90bxIKYXRlbGllci52MSKqAwoGQXBpS2V5EgwKBG5hbWUYASABKAkSFgoMZGlzcGxheV9uYW1lGAIgASgJQgASIwoEcm9sZRgDIAEoDjITLmF0ZWxpZXIudjEuS2V5Um9sZUIAEhEKB3Byb2plY3QYBCABKAlCABIvCgtleHBpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoQYWxsb3dlZF9uZXR3b3JrcxgGIAMoCUIAEiYKBXN0YXRlGAcgASgOMhcuYXRlbGllci52MS5BcGlLZXlTdGF0ZRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV2b2tlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3JvdGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI6ChZvbGRfc2VjcmV0X2V4cGlyZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJkChNDcmVhdGVBcGlLZXlSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEiUKB2FwaV9rZXkYAiABKAsyEi5hdGVsaWVyLnYxLkFwaUtleUIAEhQKCnJlcXVlc3RfaWQYAyABKAlCACJpChRDcmVhdGVBcGlLZXlSZXNwb25zZRIjCgdhcGlfa2V5GAEgASgLMhIuYXRlbGllci52MS5BcGlLZXkSDgoGc2VjcmV0GAIgASgJEhwKFHNlY3JldF9hbHJlYWR5X3Nob3duGAMgASgIIlEKEkxpc3RBcGlLZXlzUmVxdWVzdBIQCgZwYXJlbnQYASABKAlCABITCglwYWdlX3NpemUYAiABKAVCABIUCgpwYWdlX3Rva2VuGAMgASgJQgAiVAoTTGlzdEFwaUtleXNSZXNwb25zZRIkCghhcGlfa2V5cxgBIAMoCzISLmF0ZWxpZXIudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJnChNSb3RhdGVBcGlLZXlSZXF1ZXN0Eg4KBG5hbWUYASABKAlCABIqCgVncmFjZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIAEhQKCnJlcXVlc3RfaWQYAyABKAlCACJpChRSb3RhdGVBcGlLZXlSZXNwb25zZRIjCgdhcGlfa2V5GAEgASgLMhIuYXRlbGllci52MS5BcGlLZXkSDgoGc2VjcmV0GAIgASgJEhwKFHNlY3JldF9hbHJlYWR5X3Nob3duGAMgASgIIiUKE1Jldm9rZUFwaUtleVJlcXVlc3QSDgoEbmFtZRgBIAEoCUIAKmMKB0tleVJvbGUSGAoUS0VZX1JPTEVfVU5TUEVDSUZJRUQQABITCg9LRVlfUk9MRV9NRU1CRVIQARISCg5LRVlfUk9MRV9BRE1JThACEhUKEUtFWV9ST0xFX09QRVJBVE9SEAMqfAoLQXBpS2V5U3RhdGUSHQoZQVBJX0tFWV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFEFQSV9LRVlfU1RBVEVfQUNUSVZFEAESGQoVQVBJX0tFWV9TVEFURV9FWFBJUkVEEAISGQoVQVBJX0tFWV9TVEFURV9SRVZPS0VEEAMyygIKDUFwaUtleVNlcnZpY2USUQoMQ3JlYXRlQXBpS2V5Eh8uYXRlbGllci52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiAuYXRlbGllci52MS5DcmVhdGVBcGlLZXlSZXNwb25zZRJOCgtMaXN0QXBpS2V5cxIeLmF0ZWxpZXIudjEuTGlzdEFwaUtleXNSZXF1ZXN0Gh8uYXRlbGllci52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlElEKDFJvdGF0ZUFwaUtleRIfLmF0ZWxpZXIudjEuUm90YXRlQXBpS2V5UmVxdWVzdBogLmF0ZWxpZXIudjEuUm90YXRlQXBpS2V5UmVzcG9uc2USQwoMUmV2b2tlQXBpS2V5Eh8uYXRlbGllci52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GhIuYXRlbGllci52MS5BcGlLZXliBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A key, without its secret.
@@ -58,7 +58,8 @@ export type ApiKey = Message<"atelier.v1.ApiKey"> & {
   expireTime?: Timestamp | undefined;
 
   /**
-   * Addresses or networks it may be used from, such as "192.0.2.0/24"; empty means any.
+   * Addresses or networks it may be used from, such as "192.0.2.0/24"; empty means any. From
+   * elsewhere it is refused with ADDRESS_NOT_ALLOWED.
    *
    * @generated from field: repeated string allowed_networks = 6;
    */
@@ -84,6 +85,20 @@ export type ApiKey = Message<"atelier.v1.ApiKey"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 9;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * Output only. When it last got a new secret.
+   *
+   * @generated from field: google.protobuf.Timestamp rotate_time = 10;
+   */
+  rotateTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Until when the secret before that works beside it; unset when it does not.
+   *
+   * @generated from field: google.protobuf.Timestamp old_secret_expire_time = 11;
+   */
+  oldSecretExpireTime?: Timestamp | undefined;
 };
 
 /**
@@ -241,7 +256,8 @@ export type RotateApiKeyRequest = Message<"atelier.v1.RotateApiKeyRequest"> & {
   name: string;
 
   /**
-   * How long the old secret still works, at most 30 days; unset means not at all.
+   * How long the old secret still works, at most 30 days; 0 means not at all, unset what the
+   * installation has set (a day unless it says otherwise).
    *
    * @generated from field: google.protobuf.Duration grace = 2;
    */
@@ -429,7 +445,7 @@ export const ApiKeyService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * Gives the key a new secret; the old one works for the grace time.
+   * Gives the key a new secret; the old one works for the grace time, the one before it no longer.
    *
    * @generated from rpc atelier.v1.ApiKeyService.RotateApiKey
    */
