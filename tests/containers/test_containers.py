@@ -186,7 +186,7 @@ def order(studios: TwoStudios, tmp_path: Path) -> WorkerOrder:
         ({"nano_cpus": 0}, "its cores are limited to None"),
         ({"user": "0:0"}, "it runs as root"),
         ({"userns_mode": "host", "user": "20000:20000"}, "in the host's user namespace"),
-        ({"tmpfs": {"/srv": "mode=1777"}}, "it can write to /srv"),
+        ({"volumes": ["/tmp:/srv"]}, "it can write to /srv"),
         ({"device_requests": []}, "it lacks /dev/nvidia0"),
     ],
 )
