@@ -183,6 +183,8 @@ class SandboxLauncher:
         # Until it has become the worker's program bubblewrap is still building its walls.
         if not _eventually(lambda: not is_running(child) or _is_program(process, self._program)):
             raise WorkerRefusedError("bubblewrap did not become the worker in time")
+        if not is_running(child):
+            raise WorkerRefusedError("it ended before it had begun; its log says why")
         outside = [
             str(members)
             for members in group.member_files
