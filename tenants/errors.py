@@ -15,3 +15,11 @@ class KeyNotFoundError(TenantError):
 
 class RunDirectoryTooLongError(TenantError):
     """The path of the run directory leaves too little room for the sockets in it."""
+
+
+class TimeZoneRefusedError(TenantError):
+    """Python and PostgreSQL do not read this time zone alike; ``reason`` says which of them."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} {reason}")
+        self.reason = reason

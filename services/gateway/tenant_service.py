@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import grpc.aio
 from google.protobuf.message import Message
@@ -26,7 +26,7 @@ from services.gateway.page_tokens import PageTokens
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_tenant
 from services.jobs.model_catalogue import ModelCatalogue
-from tenants.errors import TenantExistsError
+from tenants.errors import TenantExistsError, TimeZoneRefusedError
 from tenants.ids import OPERATOR_TENANT_ID, TenantId
 from tenants.tenant_store import (
     NewTenant,
@@ -38,12 +38,14 @@ from tenants.tenant_store import (
     lock_tenant,
     update_tenant,
 )
+from tenants.time_zones import check_time_zone
 
 _CREDIT_LIMIT: Final = "credit_limit"
 _Context = grpc.aio.ServicerContext[Any, Any]
 _CURRENCY_DEFAULT: Final = "USD"
 _PRICE_BOOK_DEFAULT: Final = "standard"
 _QUEUED_IMAGES_MAX_DEFAULT: Final = 100_000
+_TIME_ZONE_DEFAULT: Final = "UTC"
 # Less would be a device every few days.
 _GPU_WEIGHT_MIN: Final = 0.01
 
@@ -76,6 +78,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
                 if made is None:
                     raise not_found(name)
                 return await _told(conn, made)
+            await _check_time_zone(conn, new.time_zone)
             try:
                 tenant = await insert_tenant(conn, new)
             except TenantExistsError:
@@ -149,7 +152,10 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             old = await lock_tenant(conn, tenant_id)
             if old is None:
                 raise not_found(name)
-            tenant = await update_tenant(conn, changed(old))
+            new = changed(old)
+            if new.time_zone != old.time_zone:
+                await _check_time_zone(conn, new.time_zone)
+            tenant = await update_tenant(conn, new)
             if credit is not None:
                 await _set_credit_limit(conn, tenant, credit)
             return await _told(conn, tenant)
@@ -165,7 +171,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             "legal_name": lambda: {"legal_name": wanted.legal_name},
             "postal_address": lambda: {"postal_address": wanted.postal_address},
             "vat_id": lambda: {"vat_id": wanted.vat_id},
-            "time_zone": lambda: {"time_zone": _time_zone(wanted.time_zone)},
+            "time_zone": lambda: {"time_zone": wanted.time_zone or _TIME_ZONE_DEFAULT},
             "quotas.queued_images_max": lambda: {
                 "queued_images_max": wanted.quotas.queued_images_max or _QUEUED_IMAGES_MAX_DEFAULT
             },
@@ -195,7 +201,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             legal_name=wanted.legal_name,
             postal_address=wanted.postal_address,
             vat_id=wanted.vat_id,
-            time_zone=_time_zone(wanted.time_zone),
+            time_zone=wanted.time_zone or _TIME_ZONE_DEFAULT,
             allowed_models=self._allowed_models(wanted.quotas),
             queued_images_max=wanted.quotas.queued_images_max or _QUEUED_IMAGES_MAX_DEFAULT,
             gpu_weight=_gpu_weight(wanted.quotas),
@@ -237,11 +243,11 @@ def _display_name(wanted: tenant_service_pb2.Tenant) -> str:
     return wanted.display_name
 
 
-def _time_zone(name: str) -> str:
+async def _check_time_zone(conn: Connection, name: str) -> None:
     try:
-        return ZoneInfo(name or "UTC").key
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise invalid_field("tenant.time_zone", "is no time zone of the IANA database") from None
+        await check_time_zone(conn, name, now=datetime.now(UTC))
+    except TimeZoneRefusedError as error:
+        raise invalid_field("tenant.time_zone", error.reason) from None
 
 
 async def _set_credit_limit(
