@@ -15,6 +15,7 @@ from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from database.rows import typed_row
+from metering.budget_periods import begin_other_period, change_running_counters
 from metering.errors import BudgetExceededError, BudgetLimitError
 from tenants.ids import JobId, KeyId, TenantId
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from metering.holds import Hold
 
 _QUERIES: Final = load_queries(__file__)
-_ALERT_PERCENTS: Final = [50, 80, 100]
+ALERT_PERCENTS: Final = [50, 80, 100]
 # Each acceptance locks and counts every budget that fits its job.
 BUDGETS_MAX: Final = 100
 
@@ -82,19 +83,27 @@ class Budget(NewBudget):
 
 
 async def set_budget(conn: AsyncConnection, budget: NewBudget) -> Budget:
-    """Make a budget, or replace the one of its name; what is used of the running period stays.
+    """Make a budget, or replace the one of its name; what it has counted stays counted.
+
+    When its kind of period becomes another, the new period's counter has all jobs that the budget
+    counted since that period began. What a lower limit is below of is told at once.
 
     Raises:
         BudgetLimitError: the tenant has as many budgets as it may.
     """
     parameters = asdict(budget)
+    await conn.execute(_QUERIES["take_turns"], parameters)
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(_QUERIES["count_budgets"], parameters)
         others: int | None = await cursor.fetchone()
-    if (others or 0) >= BUDGETS_MAX:
-        raise BudgetLimitError(f"a tenant has at most {BUDGETS_MAX} budgets")
+        if (others or 0) >= BUDGETS_MAX:
+            raise BudgetLimitError(f"a tenant has at most {BUDGETS_MAX} budgets")
+        await cursor.execute(_QUERIES["lock_budget"], parameters)
+        period_before: str | None = await cursor.fetchone()
     await conn.execute(_QUERIES["set_budget"], parameters)
-    await conn.execute(_QUERIES["change_running_periods"], parameters)
+    if period_before not in {None, budget.period}:
+        await begin_other_period(conn, parameters)
+    await change_running_counters(conn, parameters, alert_percents=ALERT_PERCENTS)
     (made,) = await list_budgets(
         conn, tenant_id=budget.tenant_id, budget_id=budget.budget_id, limit=1
     )
@@ -136,7 +145,7 @@ async def hold_in_budgets(
                 "job_id": job_id,
                 "budget_ids": budget_ids,
                 "amount_nanos": amount_nanos,
-                "percents": _ALERT_PERCENTS,
+                "percents": ALERT_PERCENTS,
             },
         )
         refusing: str | None = await cursor.fetchone()

@@ -1,25 +1,17 @@
+-- name: take_turns
+-- A tenant's budgets are set one after the other: their number has a limit, and two changes of one must not mix.
+SELECT pg_advisory_xact_lock(hashtextextended('budgets of ' || %(tenant_id)s, 0));
+
+-- name: lock_budget
+-- Acceptances that count in it have ended, or wait.
+SELECT period FROM budgets WHERE tenant_id = %(tenant_id)s AND budget_id = %(budget_id)s FOR NO KEY UPDATE;
+
 -- name: set_budget
 INSERT INTO budgets (tenant_id, budget_id, project, key_id, period, enforcement, limit_nanos, currency)
 VALUES (%(tenant_id)s, %(budget_id)s, %(project)s, %(key_id)s, %(period)s, %(enforcement)s, %(limit_nanos)s, %(currency)s)
 ON CONFLICT (tenant_id, budget_id) DO UPDATE
 SET project = excluded.project, key_id = excluded.key_id, period = excluded.period, enforcement = excluded.enforcement,
     limit_nanos = excluded.limit_nanos, currency = excluded.currency, update_time = now();
-
--- name: change_running_periods
--- What is used already stays used: it is the excess over a limit that was lowered, which no acceptance may use.
--- A new kind of period may begin where an ended one did (a month where its first day did): that counter runs again.
-UPDATE budget_periods AS counted
-SET limit_nanos = %(limit_nanos)s, guarded = %(enforcement)s = 'HARD',
-    excess_nanos = greatest(0, held_nanos + spent_nanos - %(limit_nanos)s),
-    period_end = CASE WHEN counted.period_start = running.period_start THEN running.period_end ELSE counted.period_end END
-FROM (
-    SELECT budget_period_start(%(period)s, time_zone, now()) AS period_start,
-        budget_period_end(%(period)s, time_zone, now()) AS period_end
-    FROM tenants
-    WHERE tenant_id = %(tenant_id)s
-) AS running
-WHERE counted.tenant_id = %(tenant_id)s AND counted.budget_id = %(budget_id)s
-    AND (counted.period_end > now() OR counted.period_start = running.period_start);
 
 -- name: list_budgets
 SELECT budget.tenant_id, budget.budget_id, budget.project, budget.key_id, budget.period, budget.enforcement,
@@ -32,9 +24,11 @@ SELECT budget.tenant_id, budget.budget_id, budget.project, budget.key_id, budget
          AND alert.period_start = counted.period_start) AS alerts
 FROM budgets AS budget
 JOIN tenants AS tenant USING (tenant_id)
+CROSS JOIN LATERAL running_budget_period(budget.tenant_id, budget.budget_id, budget.period, tenant.time_zone, now())
+    AS running
 LEFT JOIN budget_periods AS counted
     ON counted.tenant_id = budget.tenant_id AND counted.budget_id = budget.budget_id
-        AND counted.period_start = budget_period_start(budget.period, tenant.time_zone, now())
+        AND counted.period_start = running.period_start
 WHERE budget.tenant_id = %(tenant_id)s AND budget.budget_id > %(after)s
     AND (%(budget_id)s::text IS NULL OR budget.budget_id = %(budget_id)s)
 ORDER BY budget.budget_id
@@ -66,10 +60,8 @@ WITH counted AS (
     FROM jobs AS job
     JOIN tenants AS tenant USING (tenant_id)
     JOIN budgets AS budget USING (tenant_id)
-    CROSS JOIN LATERAL (
-        SELECT budget_period_start(budget.period, tenant.time_zone, now()) AS period_start,
-            budget_period_end(budget.period, tenant.time_zone, now()) AS period_end
-    ) AS running
+    CROSS JOIN LATERAL running_budget_period(budget.tenant_id, budget.budget_id, budget.period, tenant.time_zone, now())
+        AS running
     LEFT JOIN budget_periods AS counter
         ON counter.tenant_id = budget.tenant_id AND counter.budget_id = budget.budget_id
             AND counter.period_start = running.period_start

@@ -57,5 +57,19 @@ async def read_counts(
         return _counts(await cursor.fetchall())
 
 
+async def move_starts(
+    conn: AsyncConnection, tenant_id: TenantId, *, old_time_zone: str, new_time_zone: str
+) -> None:
+    """Let every month of a tenant begin by another clock; the caller has locked its accounts."""
+    await conn.execute(
+        _QUERIES["move_starts"],
+        {
+            "tenant_id": tenant_id,
+            "old_time_zone": old_time_zone,
+            "new_time_zone": new_time_zone,
+        },
+    )
+
+
 def _counts(rows: list[_Counter]) -> PeriodCounts:
     return PeriodCounts(counts={(row.component, row.model): row.quantity for row in rows})

@@ -20,3 +20,9 @@ JOIN period USING (tenant_id, period_start);
 SELECT counted.component, counted.model, counted.quantity
 FROM period_quantities AS counted
 WHERE counted.tenant_id = %(tenant_id)s AND counted.period_start = %(period_start)s;
+
+-- name: move_starts
+-- Every month keeps what it counted, and has the same first midnight on the other clock.
+UPDATE period_quantities
+SET period_start = period_start AT TIME ZONE %(old_time_zone)s AT TIME ZONE %(new_time_zone)s
+WHERE tenant_id = %(tenant_id)s;

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from atelier.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 from database.pool import Connection, Pool, tenant_transaction, transaction
 from metering import accounts, ledger_reading
+from metering.clock_moves import move_clock
 from metering.errors import InsufficientBalanceError
 from services.gateway import operator_requests, resource_names
 from services.gateway.callers import current_caller
@@ -152,10 +153,10 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             old = await lock_tenant(conn, tenant_id)
             if old is None:
                 raise not_found(name)
-            new = changed(old)
-            if new.time_zone != old.time_zone:
-                await _check_time_zone(conn, new.time_zone)
-            tenant = await update_tenant(conn, new)
+            tenant = await update_tenant(conn, changed(old))
+            if tenant.time_zone != old.time_zone:
+                await _check_time_zone(conn, tenant.time_zone)
+                await move_clock(conn, old, tenant)
             if credit is not None:
                 await _set_credit_limit(conn, tenant, credit)
             return await _told(conn, tenant)

@@ -150,9 +150,23 @@ CODE_MUTANTS: Final = (
     _mutant(
         "a day of UTC instead of the tenant's",
         "metering/budgets.sql",
-        "budget_period_start(budget.period, tenant.time_zone, now()) AS period_start",
-        "budget_period_start(budget.period, 'UTC', now()) AS period_start",
+        "budget.period, tenant.time_zone, now())",
+        "budget.period, 'UTC', now())",
         f"{MONEY}/test_budgets.py",
+    ),
+    _mutant(
+        "a budget whose period becomes longer begins empty",
+        "metering/budget_periods.py",
+        '    await conn.execute(_QUERIES["move_jobs"], counter)\n',
+        "",
+        f"{MONEY}/test_budget_changes.py",
+    ),
+    _mutant(
+        "another clock gives a budget twice",
+        "metering/budget_periods.py",
+        '        _QUERIES["move_ends"],',
+        '        _QUERIES["lock_budgets_of_tenant"],',
+        f"{MONEY}/test_budget_changes.py",
     ),
     _mutant(
         "lots are used last first",
