@@ -16,6 +16,7 @@ from psycopg.rows import scalar_row
 from database.queries import load_queries
 from database.rows import typed_row
 from metering.energy_source import EnergySource
+from metering.parked_energy import ParkedHour, store_parked
 from tenants.ids import GpuId
 
 _QUERIES: Final = load_queries(__file__)
@@ -79,6 +80,8 @@ class ReconciledHour(HourReconciliation):
 
     # Another value tells that segments came since.
     segment_mark: int
+    # Whose workers had nothing to do: the parts of ``parked_millijoules``.
+    parked_hours: tuple[ParkedHour, ...]
     # The GPU's timeline goes on in a later hour.
     is_past: bool
 
@@ -123,6 +126,7 @@ async def store_open_hours(conn: AsyncConnection, *, hours_max: int) -> list[Rec
     rows = [asdict(hour) | {"is_final": hour.is_final} for hour in found]
     async with conn.cursor() as cursor:
         await cursor.executemany(_QUERIES["store_hour"], rows)
+    await store_parked(conn, [parked for hour in found for parked in hour.parked_hours])
     return found
 
 

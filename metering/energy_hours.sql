@@ -47,6 +47,17 @@ WITH wanted AS (
         sum(millijoules) FILTER (WHERE kind = 'WORK') AS work
     FROM energy_segments JOIN wanted USING (gpu_id, hour_start_time)
     GROUP BY gpu_id, hour_start_time
+), parked AS (
+    SELECT gpu_id, hour_start_time, jsonb_agg(jsonb_build_object('tenant_id', tenant_id, 'gpu_id', gpu_id,
+        'hour_start_time', hour_start_time, 'source', source, 'millijoules', millijoules)
+        ORDER BY tenant_id, source) AS hours
+    FROM (
+        SELECT gpu_id, hour_start_time, tenant_id, source, sum(millijoules)::bigint AS millijoules
+        FROM energy_segments JOIN wanted USING (gpu_id, hour_start_time)
+        WHERE kind = 'PARKED' AND tenant_id IS NOT NULL
+        GROUP BY gpu_id, hour_start_time, tenant_id, source
+    ) AS of_tenant
+    GROUP BY gpu_id, hour_start_time
 ), shared AS (
     SELECT
         segment.gpu_id,
@@ -74,12 +85,13 @@ SELECT
     (coalesce(silent, 0) + coalesce(work, 0) - coalesce(images, 0) - coalesce(in_progress, 0))::bigint
         AS overhead_millijoules,
     coalesce(in_progress, 0)::bigint AS in_progress_millijoules,
-    coalesce(parked, 0)::bigint AS parked_millijoules,
+    coalesce(segment.parked, 0)::bigint AS parked_millijoules,
     coalesce(free, 0)::bigint AS free_millijoules,
     coalesce(load, 0)::bigint AS load_millijoules,
     coalesce(unknown, 0)::bigint AS unknown_millijoules,
     coalesce(segment_count, 0) AS segment_count,
     coalesce(counted.segment_mark, 0) AS segment_mark,
+    coalesce(parked.hours, '[]') AS parked_hours,
     EXISTS (
         SELECT FROM energy_readings AS later
         WHERE later.gpu_id = wanted.gpu_id AND later.hour_start_time > wanted.hour_start_time
@@ -87,6 +99,7 @@ SELECT
 FROM wanted
 LEFT JOIN counted USING (gpu_id, hour_start_time)
 LEFT JOIN segment USING (gpu_id, hour_start_time)
+LEFT JOIN parked USING (gpu_id, hour_start_time)
 LEFT JOIN shared USING (gpu_id, hour_start_time)
 ORDER BY gpu_id, hour_start_time;
 

@@ -79,6 +79,7 @@ _CATEGORIES: Final[Mapping[LineKind, str]] = {
     LineKind.USAGE: "Usage",
     LineKind.ADJUSTMENT: "Usage",
     LineKind.VOLUME_TIER: "Adjustment",
+    LineKind.PARKED_ENERGY: "Usage",
     LineKind.MINIMUM: "Adjustment",
     LineKind.DISCOUNT: "Adjustment",
     LineKind.TAX: "Tax",
@@ -193,7 +194,7 @@ def _invoice_line_cells(line: InvoiceLine) -> dict[str, str | Decimal | None]:
         # Late usage corrects a period that was invoiced before.
         "ChargeClass": "Correction" if line.kind is LineKind.ADJUSTMENT else None,
         "ChargeDescription": line.description,
-        "ChargeFrequency": "Usage-Based" if line.component else "Recurring",
+        "ChargeFrequency": "Usage-Based" if line.consumed_quantity is not None else "Recurring",
         "SkuId": line.model or None,
         "SkuMeter": line.component.value if line.component else None,
         "SkuPriceId": line.price_id,

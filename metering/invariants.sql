@@ -289,7 +289,7 @@ WITH captures AS (
     FROM invoice_transfers AS noted
     JOIN transfers AS booked USING (tenant_id, transfer_id)
     WHERE (%(tenant_id)s::text IS NULL OR noted.tenant_id = %(tenant_id)s)
-        AND booked.reason IN ('VOLUME_TIER', 'MINIMUM', 'DISCOUNT', 'TAX', 'ROUNDING')
+        AND booked.reason IN ('VOLUME_TIER', 'MINIMUM', 'DISCOUNT', 'PARKED_ENERGY', 'TAX', 'ROUNDING')
     GROUP BY noted.tenant_id, noted.invoice_id
 )
 SELECT count(*)

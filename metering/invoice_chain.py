@@ -1,7 +1,7 @@
 """The chain of a tenant's invoices: how far it is finalized, and which month comes next."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from psycopg import AsyncConnection
@@ -19,15 +19,15 @@ _QUERIES: Final = load_queries(__file__)
 class InvoiceChain:
     """How far a tenant is invoiced: the last finalized period, and what waits behind it.
 
-    ``minimum_ids`` are the months behind it, up to now, whose price asks for a minimum: they are
-    invoiced even if nothing was used in them.
+    ``owed_ids`` are the months behind it, up to now, that owe something even if nothing was used in
+    them: a minimum, or energy of workers that waited.
     """
 
     time_zone: str
     last_invoice_id: str | None
     last_end_time: datetime | None
     first_waiting_time: datetime | None
-    minimum_ids: tuple[str, ...]
+    owed_ids: tuple[str, ...]
 
     def is_past(self, period: BillingPeriod) -> bool:
         """Whether a period ends before what is finalized; what comes late goes to the next one."""
@@ -44,7 +44,7 @@ class InvoiceChain:
     @property
     def next_id(self) -> str | None:
         """The month that must be finalized next; None when nothing was used and none is owed."""
-        waiting_ids = list(self.minimum_ids[:1])
+        waiting_ids = list(self.owed_ids[:1])
         if self.first_waiting_time is not None:
             month = BillingPeriod.containing(self.first_waiting_time, time_zone=self.time_zone)
             # Another clock may call the hours behind the last invoice by the month it was for.
@@ -88,12 +88,19 @@ async def get_chain(conn: AsyncConnection, tenant: Tenant, *, now: datetime) -> 
         last_invoice_id=row.last_invoice_id,
         last_end_time=row.last_end_time,
         first_waiting_time=row.first_waiting_time,
-        minimum_ids=await _minimum_ids(conn, tenant, last_id=row.last_invoice_id, now=now),
+        owed_ids=await _owed_ids(
+            conn, tenant, last_id=row.last_invoice_id, since=row.last_end_time, now=now
+        ),
     )
 
 
-async def _minimum_ids(
-    conn: AsyncConnection, tenant: Tenant, *, last_id: str | None, now: datetime
+async def _owed_ids(
+    conn: AsyncConnection,
+    tenant: Tenant,
+    *,
+    last_id: str | None,
+    since: datetime | None,
+    now: datetime,
 ) -> tuple[str, ...]:
     first = BillingPeriod.containing(tenant.create_time, time_zone=tenant.time_zone)
     if last_id is not None:
@@ -101,13 +108,14 @@ async def _minimum_ids(
     last = BillingPeriod.containing(now, time_zone=tenant.time_zone)
     async with conn.cursor(row_factory=scalar_row) as cursor:
         await cursor.execute(
-            _QUERIES["list_minimum_months"],
+            _QUERIES["list_owed_months"],
             {
                 "tenant_id": tenant.tenant_id,
                 "currency": tenant.currency,
                 "time_zone": tenant.time_zone,
                 "first_month": f"{first.invoice_id}-01",
                 "last_month": f"{last.invoice_id}-01",
+                "since": since or datetime.min.replace(tzinfo=UTC),
                 "now": now,
             },
         )

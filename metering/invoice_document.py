@@ -35,6 +35,8 @@ class LineKind(StrEnum):
     # What is missing to the period's minimum.
     MINIMUM = "MINIMUM"
     DISCOUNT = "DISCOUNT"
+    # Energy of the tenant's workers that held a GPU and had nothing to do.
+    PARKED_ENERGY = "PARKED_ENERGY"
     TAX = "TAX"
     # Paid beforehand: prepaid credit that the usage has consumed; negative.
     CREDIT_APPLIED = "CREDIT_APPLIED"

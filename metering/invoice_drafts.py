@@ -13,6 +13,7 @@ from metering.invoice_chain import InvoiceChain
 from metering.invoice_document import Invoice, InvoiceEnergy, InvoiceState, Party
 from metering.invoice_totals import InvoiceTotals, total_invoice
 from metering.invoice_usage import EnergySum, PeriodUsage, PinnedPrice, read_period
+from metering.parked_energy import read_parked
 from metering.periods import BillingPeriod
 from metering.price_book import price_in_force
 from tenants.ids import PriceId
@@ -117,6 +118,9 @@ async def _settle(
         currency=tenant.currency,
         prepaid_nanos=usage.prepaid_nanos - promised_nanos,
         period_price=await _period_price(conn, tenant, period=period, now=now),
+        parked=await read_parked(
+            conn, tenant.tenant_id, start_time=chain.start_of(period), end_time=period.end_time
+        ),
     )
     return usage, totals
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from metering.invoice_document import InvoiceLine, LineKind
+from metering.parked_energy import ParkedEnergy
 from metering.period_charges import period_charges, volume_settlements
 from metering.period_counts import PeriodCounts
 from metering.price_document import Component, PriceDocument, Tier
@@ -55,8 +56,11 @@ def settle_period(
     *,
     period_price: PriceDocument | None,
     captured_nanos: int,
+    parked: ParkedEnergy,
 ) -> PeriodEnd:
-    """Settle volume tiers by each version's own rules, then take off discounts and fill up.
+    """Settle volume tiers by each version's own rules, take off discounts, pass on, fill up.
+
+    What is passed on is the energy of workers that waited, where ``period_price`` says so.
 
     What came late keeps the price it was captured at: its month has been settled.
     """
@@ -66,7 +70,7 @@ def settle_period(
         for line in _volume_lines(prices[price_id], sums, price_id)
     ]
     settled_nanos = captured_nanos + sum(line.billed_cost_nanos for _, line in volume)
-    charges = [] if period_price is None else _charge_lines(period_price, settled_nanos)
+    charges = [] if period_price is None else _charge_lines(period_price, settled_nanos, parked)
     taxable = [(price, line.billed_cost_nanos) for price, line in volume]
     if period_price is not None:
         taxable += [(period_price, line.billed_cost_nanos) for line in charges]
@@ -92,8 +96,10 @@ def _volume_lines(
     ]
 
 
-def _charge_lines(price: PriceDocument, settled_nanos: int) -> list[InvoiceLine]:
-    charges = period_charges(price, settled_nanos)
+def _charge_lines(
+    price: PriceDocument, settled_nanos: int, parked: ParkedEnergy
+) -> list[InvoiceLine]:
+    charges = period_charges(price, settled_nanos, parked=parked)
     lines = [
         InvoiceLine(
             kind=LineKind.DISCOUNT,
@@ -102,6 +108,8 @@ def _charge_lines(price: PriceDocument, settled_nanos: int) -> list[InvoiceLine]
         )
         for discount in charges.discounts
     ]
+    if charges.parked_nanos:
+        lines.append(_parked_line(price, parked, charges.parked_nanos))
     if charges.minimum_shortfall_nanos:
         lines.append(
             InvoiceLine(
@@ -111,6 +119,18 @@ def _charge_lines(price: PriceDocument, settled_nanos: int) -> list[InvoiceLine]
             )
         )
     return lines
+
+
+def _parked_line(price: PriceDocument, parked: ParkedEnergy, cost_nanos: int) -> InvoiceLine:
+    unit = UNITS[Component.PER_KWH]
+    return InvoiceLine(
+        kind=LineKind.PARKED_ENERGY,
+        description="Electricity of waiting workers",
+        billed_cost_nanos=cost_nanos,
+        consumed_quantity=unit.quantity(parked.charged_millijoules(price)),
+        consumed_unit=unit.name,
+        list_unit_price_nanos=Decimal(price.parked_kwh_price_nanos),
+    )
 
 
 def _counts(sums: Sequence[UsageLineSum]) -> PeriodCounts:

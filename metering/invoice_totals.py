@@ -14,6 +14,7 @@ from metering.invoice_period_end import (
     settle_period,
 )
 from metering.money import MILLIONTHS, divide_half_even, round_to_minor_unit
+from metering.parked_energy import NOTHING_PARKED, ParkedEnergy
 from metering.price_document import Component, PriceDocument
 from tenants.ids import PriceId
 
@@ -42,6 +43,7 @@ def total_invoice(
     currency: str,
     prepaid_nanos: int = 0,
     period_price: PriceDocument | None = None,
+    parked: ParkedEnergy = NOTHING_PARKED,
 ) -> InvoiceTotals:
     """Settle the period, add tax, take off what was prepaid, round.
 
@@ -59,7 +61,9 @@ def total_invoice(
             )
     usage_lines = _usage_lines(sums)
     captured_nanos = _sum_costs(usage_lines)
-    end = settle_period(sums, prices, period_price=period_price, captured_nanos=captured_nanos)
+    end = settle_period(
+        sums, prices, period_price=period_price, captured_nanos=captured_nanos, parked=parked
+    )
     tax_lines = _tax_lines(sums, prices, end)
     subtotal_nanos = captured_nanos + _sum_costs(end.lines)
     tax_nanos = _sum_costs(tax_lines)

@@ -13,7 +13,9 @@ from metering.invoice_totals import InvoiceTotals
 from tenants.ids import TenantId
 
 _QUERIES: Final = load_queries(__file__)
-_PERIOD_ENDS: Final = frozenset({LineKind.VOLUME_TIER, LineKind.DISCOUNT, LineKind.MINIMUM})
+_PERIOD_ENDS: Final = frozenset(
+    {LineKind.VOLUME_TIER, LineKind.DISCOUNT, LineKind.PARKED_ENERGY, LineKind.MINIMUM}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,9 @@ _STATES: Final = {
 }
 # What is put onto or taken off the net sum; the rest makes it up.
 _BELOW_SUBTOTAL: Final = frozenset({LineKind.TAX, LineKind.CREDIT_APPLIED, LineKind.ROUNDING})
-_PERIOD_ENDS: Final = frozenset({LineKind.VOLUME_TIER, LineKind.DISCOUNT, LineKind.MINIMUM})
+_PERIOD_ENDS: Final = frozenset(
+    {LineKind.VOLUME_TIER, LineKind.DISCOUNT, LineKind.PARKED_ENERGY, LineKind.MINIMUM}
+)
 
 
 def to_page(invoice: Invoice) -> InvoicePage:

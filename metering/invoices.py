@@ -88,5 +88,5 @@ async def _previous_id(
         before_time=chain.start_of(period),
         since_time=chain.last_end_time or datetime.min.replace(tzinfo=UTC),
     )
-    owed_id = max((owed for owed in chain.minimum_ids if owed < before), default=None)
+    owed_id = max((owed for owed in chain.owed_ids if owed < before), default=None)
     return max(filter(None, (previous_id, owed_id)), default=None)

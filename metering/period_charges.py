@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from metering.money import MILLIONTHS, divide_half_even, storable_nanos
+from metering.parked_energy import NOTHING_PARKED, ParkedEnergy
 from metering.period_counts import PeriodCounts
 from metering.price_document import Component, PriceDocument, Tier, TierMode
 from metering.quantity_tiers import unit_price_at
@@ -56,13 +57,14 @@ class PeriodCharges:
 
     subtotal_nanos: int
     discounts: tuple[DiscountCharge, ...]
+    parked_nanos: int
     minimum_shortfall_nanos: int
 
     @property
     def net_nanos(self) -> int:
         """What the period costs before tax."""
         taken_off = sum(discount.amount_nanos for discount in self.discounts)
-        return self.subtotal_nanos + taken_off + self.minimum_shortfall_nanos
+        return self.subtotal_nanos + taken_off + self.parked_nanos + self.minimum_shortfall_nanos
 
 
 def volume_settlements(
@@ -104,23 +106,36 @@ def volume_settlements(
     )
 
 
-def period_charges(price: PriceDocument, subtotal_nanos: int) -> PeriodCharges:
+def period_charges(
+    price: PriceDocument, subtotal_nanos: int, *, parked: ParkedEnergy = NOTHING_PARKED
+) -> PeriodCharges:
     """Take discounts off what a period's images cost, settled, and fill it up to the minimum.
 
-    ``price`` is the version in effect in the period's last instant.
+    Energy of waiting workers is passed on: no discount is taken off it, but it counts towards the
+    minimum. ``price`` is the version in effect in the period's last instant.
 
     Raises:
         AmountOverflowError: the result is more than the ledger can hold.
     """
     discounts = _discounts(price, subtotal_nanos)
-    net_nanos = subtotal_nanos + sum(discount.amount_nanos for discount in discounts)
+    parked_nanos = _parked_nanos(price, parked)
+    taken_off_nanos = sum(discount.amount_nanos for discount in discounts)
+    net_nanos = subtotal_nanos + taken_off_nanos + parked_nanos
     has_minimum = price.minimum_per_period_nanos > 0
     shortfall_nanos = max(0, price.minimum_per_period_nanos - net_nanos) if has_minimum else 0
     storable_nanos(net_nanos + shortfall_nanos)
     return PeriodCharges(
         subtotal_nanos=subtotal_nanos,
         discounts=discounts,
+        parked_nanos=parked_nanos,
         minimum_shortfall_nanos=shortfall_nanos,
+    )
+
+
+def _parked_nanos(price: PriceDocument, parked: ParkedEnergy) -> int:
+    charged_millijoules = parked.charged_millijoules(price)
+    return divide_half_even(
+        charged_millijoules * price.parked_kwh_price_nanos, UNITS[Component.PER_KWH].count
     )
 
 

@@ -196,6 +196,9 @@ class PriceDocument:
     # The least that a billing period costs, before tax.
     minimum_per_period_nanos: int = 0
     discounts: tuple[Discount, ...] = ()
+    # What a kWh costs that the tenant's workers take while they hold a GPU and have nothing to do;
+    # 0: the operator carries it.
+    parked_kwh_price_nanos: int = 0
 
     def __post_init__(self) -> None:
         is_code = bool(_CURRENCY.fullmatch(self.currency))
@@ -206,6 +209,7 @@ class PriceDocument:
         _require_unique("tax_rates", [tax.display_name for tax in self.tax_rates])
         _require_unique("discounts", [part.display_name for part in self.discounts])
         _require_range("minimum_per_period", self.minimum_per_period_nanos, NANOS_MAX)
+        _require_range("parked_kwh_price_nanos", self.parked_kwh_price_nanos, UNIT_PRICE_NANOS_MAX)
         _require_unique("ceiling_bounds", [bound.model for bound in self.ceiling_bounds])
         self._require_bounds()
 

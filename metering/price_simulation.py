@@ -11,6 +11,7 @@ from database.queries import load_queries
 from database.rows import typed_row
 from metering.invoice_period_end import UsageLineSum
 from metering.invoice_totals import InvoiceTotals, total_invoice
+from metering.parked_energy import NOTHING_PARKED, ParkedEnergy, read_parked
 from metering.period_counts import NOTHING_COUNTED, PeriodCounts
 from metering.periods import BillingPeriod
 from metering.price_document import PriceDocument
@@ -45,13 +46,14 @@ class Simulation:
             for line in rated.lines:
                 self._add_line(facts, line)
 
-    def totals(self) -> InvoiceTotals:
+    def totals(self, parked: ParkedEnergy = NOTHING_PARKED) -> InvoiceTotals:
         """Settle the period as its invoice would, without any prepaid credit."""
         return total_invoice(
             list(self._sums.values()),
             {_NO_ID: self._price},
             currency=self._price.currency,
             period_price=self._price,
+            parked=parked,
         )
 
     def _add_line(self, facts: RatingFacts, line: RatedLine) -> None:
@@ -91,4 +93,7 @@ async def simulate_price(
         )
         while facts := await cursor.fetchmany(_FACTS_PER_PART):
             await asyncio.to_thread(simulation.add, facts)
-    return simulation.totals()
+    parked = await read_parked(
+        conn, tenant_id, start_time=period.start_time, end_time=period.end_time
+    )
+    return simulation.totals(parked)

@@ -11,7 +11,7 @@ from metering.money import MILLIONTHS, divide_half_even, divide_up, storable_nan
 from metering.period_counts import NOTHING_COUNTED, PeriodCounts
 from metering.price_document import Component, PriceComponent, PriceDocument, Tier
 from metering.quantity_tiers import Portion, dearest_nanos, portions
-from metering.units import UNITS, Unit
+from metering.units import UNITS, shortest
 
 _PIXELS_PER_MEGAPIXEL: Final = 1_000_000
 _MICROSECONDS_PER_SECOND: Final = 1_000_000
@@ -20,8 +20,6 @@ _MICROSECONDS_PER_MILLISECOND: Final = 1_000
 _PIXEL_STEPS_MAX: Final = 10**15
 _GPU_SECONDS_MAX: Final = 10**9
 _MILLIJOULES_MAX: Final = 2**63 - 1
-# A millijoule is 2.8e-10 kWh: twelve places tell any two energies apart.
-_QUANTITY_PLACES: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,20 +230,8 @@ def _line(
     unit_price_millionths = portion.unit_price_nanos * multiplier_millionths
     return RatedLine(
         component=kind,
-        consumed_quantity=_quantity(portion.count, UNITS[kind]),
+        consumed_quantity=UNITS[kind].quantity(portion.count),
         consumed_unit=UNITS[kind].name,
-        list_unit_price_nanos=_shortest(Decimal(unit_price_millionths).scaleb(-6)),
+        list_unit_price_nanos=shortest(Decimal(unit_price_millionths).scaleb(-6)),
         billed_cost_nanos=billed_cost_nanos,
     )
-
-
-def _quantity(count: int, unit: Unit) -> Decimal:
-    """Write a count in its unit; exact for all but kWh, whose decimals have no end."""
-    places = divide_half_even(count * 10**_QUANTITY_PLACES, unit.count)
-    return _shortest(Decimal(places).scaleb(-_QUANTITY_PLACES))
-
-
-def _shortest(number: Decimal) -> Decimal:
-    """Drop the zeros at the end, without the exponent that ``normalize`` gives to 100."""
-    is_whole = number == number.to_integral_value()
-    return number.quantize(Decimal(1)) if is_whole else number.normalize()

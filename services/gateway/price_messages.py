@@ -62,6 +62,7 @@ def price_message(version: PriceVersion) -> price_pb2.PriceVersion:
         ],
         ceiling_bounds=[_bound_message(bound) for bound in document.ceiling_bounds],
         charge_estimated_energy=document.charge_estimated_energy,
+        parked_kwh_price_nanos=document.parked_kwh_price_nanos,
         display_name=document.display_name,
         minimum_per_period=to_money(document.minimum_per_period_nanos, document.currency)
         if document.minimum_per_period_nanos
@@ -96,6 +97,7 @@ def _document(wanted: price_pb2.PriceVersion) -> PriceDocument:
         ),
         ceiling_bounds=tuple(_bound(bound) for bound in wanted.ceiling_bounds),
         charge_estimated_energy=wanted.charge_estimated_energy,
+        parked_kwh_price_nanos=wanted.parked_kwh_price_nanos,
         display_name=wanted.display_name,
         minimum_per_period_nanos=wanted.minimum_per_period.nanos,
         discounts=tuple(

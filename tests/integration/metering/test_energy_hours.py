@@ -15,10 +15,13 @@ from metering.energy_hours import (
     stored_hours,
 )
 from metering.energy_records import CounterReading, SegmentBatch
+from metering.energy_source import EnergySource
 from metering.energy_store import insert_segments
+from metering.parked_energy import ParkedHour
 from metering.power import SegmentKind
 from tests.integration.fixture_types import Become
 from tests.integration.metering.energy_samples import (
+    ACME,
     GPU,
     HOUR,
     batch,
@@ -88,6 +91,15 @@ async def test_each_joule_of_an_hour_is_where_its_attempts_outcome_puts_it(
         load_millijoules=4_000,
         unknown_millijoules=1_000,
         segment_mark=6,
+        parked_hours=(
+            ParkedHour(
+                tenant_id=ACME,
+                gpu_id=GPU,
+                hour_start_time=HOUR,
+                source=EnergySource.NVML_COUNTER,
+                millijoules=8_000,
+            ),
+        ),
         is_past=False,
     )
     assert hour.residual_millijoules == 0
@@ -147,6 +159,33 @@ async def test_an_hour_is_sealed_when_the_timeline_has_passed_it_and_nothing_is_
     assert (ended.overhead_millijoules, ended.in_progress_millijoules) == (50, 0)
     assert ended.seal_time is not None
     assert (current.free_millijoules, current.seal_time) == (7, None)
+
+
+async def test_what_each_tenants_waiting_workers_took_is_stored_by_hour_and_adds_up(
+    connection: AsyncConnection, become: Become
+) -> None:
+    await become(connection, "atelier_meter_intake")
+    await insert_segments(
+        connection,
+        batch(segment(1, SegmentKind.PARKED, 40), segment(2, SegmentKind.FREE, 3)),
+    )
+    await become(connection, "atelier_housekeeper")
+    await stored(connection)
+    await become(connection, "atelier_meter_intake")
+    await insert_segments(
+        connection, batch(segment(3, SegmentKind.PARKED, 2), start_millijoules=43)
+    )
+    await become(connection, "atelier_housekeeper")
+
+    (hour,) = await stored(connection)
+
+    cursor = await connection.execute(
+        "SELECT tenant_id, hour_start_time, source, millijoules FROM parked_hours"
+        " WHERE gpu_id = %s",
+        [GPU],
+    )
+    assert await cursor.fetchall() == [(ACME, HOUR, "NVML_COUNTER", 42)]
+    assert hour.parked_millijoules == 42
 
 
 async def test_an_hour_that_does_not_add_up_is_stored_with_its_residual_and_never_sealed(

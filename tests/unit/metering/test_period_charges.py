@@ -1,11 +1,13 @@
 """What a period's end adds: volume tiers settled, discounts, the minimum; to the nano."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from metering.parked_energy import ParkedEnergy
 from metering.period_charges import (
     DiscountCharge,
     VolumeSettlement,
@@ -230,6 +232,31 @@ def test_a_discount_counts_above_its_threshold_and_the_minimum_after_it() -> Non
     assert charges.discounts == (DiscountCharge(display_name="d0", amount_nanos=-500),)
     assert charges.minimum_shortfall_nanos == 1_500
     assert charges.net_nanos == 10_000
+
+
+def test_waiting_workers_energy_is_not_discounted_and_counts_towards_the_minimum() -> None:
+    price = replace(discounted((100_000, 0), minimum_nanos=10_000), parked_kwh_price_nanos=4_000)
+    # Half a kWh.
+    parked = ParkedEnergy(measured_millijoules=1_800_000_000)
+
+    charges = period_charges(price, 1_000, parked=parked)
+
+    assert [discount.amount_nanos for discount in charges.discounts] == [-100]
+    assert charges.parked_nanos == 2_000
+    assert charges.minimum_shortfall_nanos == 10_000 - 900 - 2_000
+    assert charges.net_nanos == 10_000
+
+
+@given(millijoules=st.integers(0, 10**13), unit_price_nanos=st.integers(0, 10**13))
+def test_waiting_costs_the_exact_product_rounded_once_half_to_even(
+    millijoules: int, unit_price_nanos: int
+) -> None:
+    price = replace(discounted(), parked_kwh_price_nanos=unit_price_nanos)
+    exact = Fraction(millijoules * unit_price_nanos, 3_600_000_000)
+
+    charges = period_charges(price, 0, parked=ParkedEnergy(measured_millijoules=millijoules))
+
+    assert charges.parked_nanos == round(exact)
 
 
 def test_every_discount_is_of_the_same_total() -> None:

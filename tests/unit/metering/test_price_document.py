@@ -35,7 +35,7 @@ def test_the_canonical_form_is_one_line_with_every_member() -> None:
         '{"ceiling_bounds":[],"charge_estimated_energy":false,"components":[{"kind":"PER_IMAGE",'
         '"lower_tiers":[],"model":null,"tier_mode":"GRADUATED","unit_price_nanos":4000000}],'
         '"currency":"EUR","discounts":[],"display_name":"","minimum_per_period_nanos":0,'
-        '"tax_rates":[],"tier_multipliers":[]}'
+        '"parked_kwh_price_nanos":0,"tax_rates":[],"tier_multipliers":[]}'
     )
 
 

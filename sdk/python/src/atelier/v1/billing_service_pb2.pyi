@@ -113,6 +113,8 @@ class _InvoiceLineKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Invoi
     """To the currency's minor unit, so that the lines add up to the total exactly."""
     INVOICE_LINE_KIND_VOLUME_TIER: _InvoiceLineKind.ValueType  # 8
     """What volume tiers make of the period's quantity, beyond what its images were charged."""
+    INVOICE_LINE_KIND_PARKED_ENERGY: _InvoiceLineKind.ValueType  # 9
+    """Energy of the tenant's workers that held a GPU and had nothing to do, where its price charges it."""
 
 class InvoiceLineKind(_InvoiceLineKind, metaclass=_InvoiceLineKindEnumTypeWrapper):
     """What a line of an invoice is for."""
@@ -135,6 +137,8 @@ INVOICE_LINE_KIND_ROUNDING: InvoiceLineKind.ValueType  # 7
 """To the currency's minor unit, so that the lines add up to the total exactly."""
 INVOICE_LINE_KIND_VOLUME_TIER: InvoiceLineKind.ValueType  # 8
 """What volume tiers make of the period's quantity, beyond what its images were charged."""
+INVOICE_LINE_KIND_PARKED_ENERGY: InvoiceLineKind.ValueType  # 9
+"""Energy of the tenant's workers that held a GPU and had nothing to do, where its price charges it."""
 Global___InvoiceLineKind: _TypeAlias = InvoiceLineKind  # noqa: Y015
 
 class _InvoiceFileKind:

@@ -27,29 +27,29 @@ from atelier.v1 import money_pb2 as atelier_dot_v1_dot_money__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61telier/v1/price.proto\x12\natelier.v1\x1a\x16\x61telier/v1/image.proto\x1a\x16\x61telier/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x05\n\x0cPriceVersion\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n\nprice_book\x18\x02 \x01(\tB\x00R\tpriceBook\x12%\n\rcurrency_code\x18\x03 \x01(\tB\x00R\x0c\x63urrencyCode\x12\x41\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\reffectiveTime\x12<\n\ncomponents\x18\x05 \x03(\x0b\x32\x1a.atelier.v1.PriceComponentB\x00R\ncomponents\x12G\n\x10tier_multipliers\x18\x06 \x03(\x0b\x32\x1a.atelier.v1.TierMultiplierB\x00R\x0ftierMultipliers\x12\x41\n\x12minimum_per_period\x18\x07 \x01(\x0b\x32\x11.atelier.v1.MoneyB\x00R\x10minimumPerPeriod\x12\x34\n\tdiscounts\x18\x08 \x03(\x0b\x32\x14.atelier.v1.DiscountB\x00R\tdiscounts\x12\x32\n\ttax_rates\x18\t \x03(\x0b\x32\x13.atelier.v1.TaxRateB\x00R\x08taxRates\x12\x41\n\x0e\x63\x65iling_bounds\x18\n \x03(\x0b\x32\x18.atelier.v1.CeilingBoundB\x00R\rceilingBounds\x12\x36\n\x17\x63harge_estimated_energy\x18\x0b \x01(\x08R\x15\x63hargeEstimatedEnergy\x12#\n\x0c\x64isplay_name\x18\x0c \x01(\tB\x00R\x0b\x64isplayName\x12\x16\n\x06sha256\x18\r \x01(\tR\x06sha256\x12;\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xc4\x01\n\x0ePriceComponent\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.atelier.v1.PriceComponentKindB\x00R\x04kind\x12\x16\n\x05model\x18\x02 \x01(\tB\x00R\x05model\x12\x33\n\ttier_mode\x18\x03 \x01(\x0e\x32\x14.atelier.v1.TierModeB\x00R\x08tierMode\x12-\n\x05tiers\x18\x04 \x03(\x0b\x32\x15.atelier.v1.PriceTierB\x00R\x05tiers:\x00\"_\n\tPriceTier\x12&\n\x0eup_to_quantity\x18\x01 \x01(\x03\x42\x00R\x0cupToQuantity\x12*\n\x10unit_price_nanos\x18\x02 \x01(\x03\x42\x00R\x0eunitPriceNanos\"o\n\x0eTierMultiplier\x12&\n\x04tier\x18\x01 \x01(\x0e\x32\x10.atelier.v1.TierB\x00R\x04tier\x12\x35\n\x15multiplier_millionths\x18\x02 \x01(\x03\x42\x00R\x14multiplierMillionths\"\x85\x01\n\x08\x44iscount\x12#\n\x0c\x64isplay_name\x18\x01 \x01(\tB\x00R\x0b\x64isplayName\x12)\n\x0frate_millionths\x18\x02 \x01(\x03\x42\x00R\x0erateMillionths\x12)\n\x0fthreshold_nanos\x18\x03 \x01(\x03\x42\x00R\x0ethresholdNanos\"Y\n\x07TaxRate\x12#\n\x0c\x64isplay_name\x18\x01 \x01(\tB\x00R\x0b\x64isplayName\x12)\n\x0frate_millionths\x18\x02 \x01(\x03\x42\x00R\x0erateMillionths\"\xbe\x02\n\x0c\x43\x65ilingBound\x12\x16\n\x05model\x18\x01 \x01(\tB\x00R\x05model\x12\x36\n\x16gpu_milliseconds_fixed\x18\x02 \x01(\x03\x42\x00R\x14gpuMillisecondsFixed\x12N\n#gpu_milliseconds_per_megapixel_step\x18\x03 \x01(\x03\x42\x00R\x1fgpuMillisecondsPerMegapixelStep\x12:\n\x18\x65nergy_millijoules_fixed\x18\x04 \x01(\x03\x42\x00R\x16\x65nergyMillijoulesFixed\x12R\n%energy_millijoules_per_megapixel_step\x18\x05 \x01(\x03\x42\x00R!energyMillijoulesPerMegapixelStep*\xd6\x01\n\x12PriceComponentKind\x12$\n PRICE_COMPONENT_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1ePRICE_COMPONENT_KIND_PER_IMAGE\x10\x01\x12+\n\'PRICE_COMPONENT_KIND_PER_MEGAPIXEL_STEP\x10\x02\x12\'\n#PRICE_COMPONENT_KIND_PER_GPU_SECOND\x10\x03\x12 \n\x1cPRICE_COMPONENT_KIND_PER_KWH\x10\x04*T\n\x08TierMode\x12\x19\n\x15TIER_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13TIER_MODE_GRADUATED\x10\x01\x12\x14\n\x10TIER_MODE_VOLUME\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61telier/v1/price.proto\x12\natelier.v1\x1a\x16\x61telier/v1/image.proto\x1a\x16\x61telier/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x06\n\x0cPriceVersion\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n\nprice_book\x18\x02 \x01(\tB\x00R\tpriceBook\x12%\n\rcurrency_code\x18\x03 \x01(\tB\x00R\x0c\x63urrencyCode\x12\x41\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\reffectiveTime\x12<\n\ncomponents\x18\x05 \x03(\x0b\x32\x1a.atelier.v1.PriceComponentB\x00R\ncomponents\x12G\n\x10tier_multipliers\x18\x06 \x03(\x0b\x32\x1a.atelier.v1.TierMultiplierB\x00R\x0ftierMultipliers\x12\x41\n\x12minimum_per_period\x18\x07 \x01(\x0b\x32\x11.atelier.v1.MoneyB\x00R\x10minimumPerPeriod\x12\x34\n\tdiscounts\x18\x08 \x03(\x0b\x32\x14.atelier.v1.DiscountB\x00R\tdiscounts\x12\x32\n\ttax_rates\x18\t \x03(\x0b\x32\x13.atelier.v1.TaxRateB\x00R\x08taxRates\x12\x41\n\x0e\x63\x65iling_bounds\x18\n \x03(\x0b\x32\x18.atelier.v1.CeilingBoundB\x00R\rceilingBounds\x12\x36\n\x17\x63harge_estimated_energy\x18\x0b \x01(\x08R\x15\x63hargeEstimatedEnergy\x12#\n\x0c\x64isplay_name\x18\x0c \x01(\tB\x00R\x0b\x64isplayName\x12\x35\n\x16parked_kwh_price_nanos\x18\x0f \x01(\x03\x42\x00R\x13parkedKwhPriceNanos\x12\x16\n\x06sha256\x18\r \x01(\tR\x06sha256\x12;\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xc4\x01\n\x0ePriceComponent\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.atelier.v1.PriceComponentKindB\x00R\x04kind\x12\x16\n\x05model\x18\x02 \x01(\tB\x00R\x05model\x12\x33\n\ttier_mode\x18\x03 \x01(\x0e\x32\x14.atelier.v1.TierModeB\x00R\x08tierMode\x12-\n\x05tiers\x18\x04 \x03(\x0b\x32\x15.atelier.v1.PriceTierB\x00R\x05tiers:\x00\"_\n\tPriceTier\x12&\n\x0eup_to_quantity\x18\x01 \x01(\x03\x42\x00R\x0cupToQuantity\x12*\n\x10unit_price_nanos\x18\x02 \x01(\x03\x42\x00R\x0eunitPriceNanos\"o\n\x0eTierMultiplier\x12&\n\x04tier\x18\x01 \x01(\x0e\x32\x10.atelier.v1.TierB\x00R\x04tier\x12\x35\n\x15multiplier_millionths\x18\x02 \x01(\x03\x42\x00R\x14multiplierMillionths\"\x85\x01\n\x08\x44iscount\x12#\n\x0c\x64isplay_name\x18\x01 \x01(\tB\x00R\x0b\x64isplayName\x12)\n\x0frate_millionths\x18\x02 \x01(\x03\x42\x00R\x0erateMillionths\x12)\n\x0fthreshold_nanos\x18\x03 \x01(\x03\x42\x00R\x0ethresholdNanos\"Y\n\x07TaxRate\x12#\n\x0c\x64isplay_name\x18\x01 \x01(\tB\x00R\x0b\x64isplayName\x12)\n\x0frate_millionths\x18\x02 \x01(\x03\x42\x00R\x0erateMillionths\"\xbe\x02\n\x0c\x43\x65ilingBound\x12\x16\n\x05model\x18\x01 \x01(\tB\x00R\x05model\x12\x36\n\x16gpu_milliseconds_fixed\x18\x02 \x01(\x03\x42\x00R\x14gpuMillisecondsFixed\x12N\n#gpu_milliseconds_per_megapixel_step\x18\x03 \x01(\x03\x42\x00R\x1fgpuMillisecondsPerMegapixelStep\x12:\n\x18\x65nergy_millijoules_fixed\x18\x04 \x01(\x03\x42\x00R\x16\x65nergyMillijoulesFixed\x12R\n%energy_millijoules_per_megapixel_step\x18\x05 \x01(\x03\x42\x00R!energyMillijoulesPerMegapixelStep*\xd6\x01\n\x12PriceComponentKind\x12$\n PRICE_COMPONENT_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1ePRICE_COMPONENT_KIND_PER_IMAGE\x10\x01\x12+\n\'PRICE_COMPONENT_KIND_PER_MEGAPIXEL_STEP\x10\x02\x12\'\n#PRICE_COMPONENT_KIND_PER_GPU_SECOND\x10\x03\x12 \n\x1cPRICE_COMPONENT_KIND_PER_KWH\x10\x04*T\n\x08TierMode\x12\x19\n\x15TIER_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13TIER_MODE_GRADUATED\x10\x01\x12\x14\n\x10TIER_MODE_VOLUME\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atelier.v1.price_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRICECOMPONENTKIND']._serialized_start=1806
-  _globals['_PRICECOMPONENTKIND']._serialized_end=2020
-  _globals['_TIERMODE']._serialized_start=2022
-  _globals['_TIERMODE']._serialized_end=2106
+  _globals['_PRICECOMPONENTKIND']._serialized_start=1861
+  _globals['_PRICECOMPONENTKIND']._serialized_end=2075
+  _globals['_TIERMODE']._serialized_start=2077
+  _globals['_TIERMODE']._serialized_end=2161
   _globals['_PRICEVERSION']._serialized_start=120
-  _globals['_PRICEVERSION']._serialized_end=846
-  _globals['_PRICECOMPONENT']._serialized_start=849
-  _globals['_PRICECOMPONENT']._serialized_end=1045
-  _globals['_PRICETIER']._serialized_start=1047
-  _globals['_PRICETIER']._serialized_end=1142
-  _globals['_TIERMULTIPLIER']._serialized_start=1144
-  _globals['_TIERMULTIPLIER']._serialized_end=1255
-  _globals['_DISCOUNT']._serialized_start=1258
-  _globals['_DISCOUNT']._serialized_end=1391
-  _globals['_TAXRATE']._serialized_start=1393
-  _globals['_TAXRATE']._serialized_end=1482
-  _globals['_CEILINGBOUND']._serialized_start=1485
-  _globals['_CEILINGBOUND']._serialized_end=1803
+  _globals['_PRICEVERSION']._serialized_end=901
+  _globals['_PRICECOMPONENT']._serialized_start=904
+  _globals['_PRICECOMPONENT']._serialized_end=1100
+  _globals['_PRICETIER']._serialized_start=1102
+  _globals['_PRICETIER']._serialized_end=1197
+  _globals['_TIERMULTIPLIER']._serialized_start=1199
+  _globals['_TIERMULTIPLIER']._serialized_end=1310
+  _globals['_DISCOUNT']._serialized_start=1313
+  _globals['_DISCOUNT']._serialized_end=1446
+  _globals['_TAXRATE']._serialized_start=1448
+  _globals['_TAXRATE']._serialized_end=1537
+  _globals['_CEILINGBOUND']._serialized_start=1540
+  _globals['_CEILINGBOUND']._serialized_end=1858
 # @@protoc_insertion_point(module_scope)

@@ -96,6 +96,7 @@ class PriceVersion(_message.Message):
     CEILING_BOUNDS_FIELD_NUMBER: _builtins.int
     CHARGE_ESTIMATED_ENERGY_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    PARKED_KWH_PRICE_NANOS_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -108,6 +109,10 @@ class PriceVersion(_message.Message):
     """Charge PER_KWH also where energy_source is ESTIMATED. PARTIAL readings are never charged."""
     display_name: _builtins.str
     """For people."""
+    parked_kwh_price_nanos: _builtins.int
+    """What a kWh costs that the tenant's workers take while they hold a GPU and have nothing to do, in
+    nanos; charged at the period's end. 0: the operator carries it.
+    """
     sha256: _builtins.str
     """Output only. SHA-256 of the stored document, lower-case hexadecimal."""
     @_builtins.property
@@ -159,12 +164,13 @@ class PriceVersion(_message.Message):
         ceiling_bounds: _abc.Iterable[Global___CeilingBound] | None = ...,
         charge_estimated_energy: _builtins.bool = ...,
         display_name: _builtins.str = ...,
+        parked_kwh_price_nanos: _builtins.int = ...,
         sha256: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "effective_time", b"effective_time", "minimum_per_period", b"minimum_per_period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling_bounds", b"ceiling_bounds", "charge_estimated_energy", b"charge_estimated_energy", "components", b"components", "create_time", b"create_time", "currency_code", b"currency_code", "discounts", b"discounts", "display_name", b"display_name", "effective_time", b"effective_time", "minimum_per_period", b"minimum_per_period", "name", b"name", "price_book", b"price_book", "sha256", b"sha256", "tax_rates", b"tax_rates", "tier_multipliers", b"tier_multipliers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling_bounds", b"ceiling_bounds", "charge_estimated_energy", b"charge_estimated_energy", "components", b"components", "create_time", b"create_time", "currency_code", b"currency_code", "discounts", b"discounts", "display_name", b"display_name", "effective_time", b"effective_time", "minimum_per_period", b"minimum_per_period", "name", b"name", "parked_kwh_price_nanos", b"parked_kwh_price_nanos", "price_book", b"price_book", "sha256", b"sha256", "tax_rates", b"tax_rates", "tier_multipliers", b"tier_multipliers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
