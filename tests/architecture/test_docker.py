@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic_settings import BaseSettings
 
 import database.__main__ as migration
+import services.console.settings
 import services.fleet.settings
 import services.gateway.settings
 import services.housekeeper.settings
@@ -25,6 +26,7 @@ DOCKER: Final = ROOT / "docker"
 # What each is told through variables or files must satisfy its own settings.
 SETTINGS: Final[Mapping[str, type[BaseSettings]]] = {
     "migrate": migration.Settings,
+    "console": services.console.settings.Settings,
     "gateway": services.gateway.settings.Settings,
     "recorder": services.recorder.settings.Settings,
     "meter": services.meter.settings.Settings,
@@ -35,13 +37,18 @@ SETTINGS: Final[Mapping[str, type[BaseSettings]]] = {
 ROLES: Final[Mapping[str, set[str]]] = {
     "migrate": {"postgres"},
     "checkpoint": set(),
+    "console": set(),
     "gateway": {"atelier_gateway", "atelier_operator"},
     "recorder": {"atelier_recorder", "atelier_meter_intake"},
     "meter": set(),
     "fleet": {"atelier_fleet"},
     "housekeeper": {"atelier_housekeeper"},
 }
-IMAGES: Final = ("gateway", "recorder", "meter", "fleet", "housekeeper", "worker")
+IMAGES: Final = ("gateway", "recorder", "meter", "fleet", "housekeeper", "console", "worker")
+# Named by settings that are paths.
+TLS_FILES: Final = {
+    f"{process}_TLS_{kind}" for process in ("GATEWAY", "CONSOLE") for kind in ("CERTIFICATE", "KEY")
+}
 WITH_DEFAULT: Final = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 Service = Mapping[str, Any]
@@ -124,8 +131,7 @@ def test_every_variable_and_secret_of_a_process_is_one_of_its_settings(
     kind = SETTINGS[name]
     prefix = kind.model_config.get("env_prefix", "")
     known = {f"{prefix}{field}".upper() for field in kind.model_fields}
-    # The certificate's files are named by two settings that are paths.
-    known |= {"ATELIER_SECRETS_DIRECTORY", "GATEWAY_TLS_CERTIFICATE", "GATEWAY_TLS_KEY"}
+    known |= {"ATELIER_SECRETS_DIRECTORY", *TLS_FILES}
 
     given = {*variables(service), *(secret.upper() for secret in secret_names(service))}
 
@@ -160,10 +166,25 @@ def test_secrets_that_are_there_are_kept(made_secrets: Path) -> None:
     assert {path.name: path.read_text() for path in made_secrets.iterdir()} == before
 
 
-def test_only_the_gateway_is_published_and_on_loopback_alone(compose: Mapping[str, Any]) -> None:
+def test_gateway_and_console_are_published_and_on_loopback_alone(
+    compose: Mapping[str, Any],
+) -> None:
     published = {name: one["ports"] for name, one in compose["services"].items() if "ports" in one}
 
-    assert published == {"gateway": ["127.0.0.1:7431:7431"]}
+    assert published == {
+        "gateway": ["127.0.0.1:7431:7431"],
+        "console": ["127.0.0.1:7433:7433"],
+    }
+
+
+def test_no_process_but_the_gateway_holds_the_gateways_private_key(
+    compose: Mapping[str, Any],
+) -> None:
+    holders = [
+        name for name, one in compose["services"].items() if "gateway_tls_key" in secret_names(one)
+    ]
+
+    assert holders == ["gateway"]
 
 
 def test_every_process_runs_without_rights_and_on_a_read_only_root(
