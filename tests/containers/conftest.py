@@ -25,6 +25,7 @@ from tests.containers.images import (
 
 DISK_BYTES_NEEDED = 8 * 1024**3
 OWN_PACKAGES = ("bubblewrap", "containerd", "mmdebstrap", "runc", "tini")
+TARGETS = ("worker", "gateway", "console")
 NEWER_PACKAGES = ("docker-buildx", "docker-cli", "docker-compose", "docker.io")
 
 
@@ -60,11 +61,11 @@ def engine(workshop: Path, packages: DebianPackages) -> Generator[DockerEngine]:
 
 @pytest.fixture(scope="session")
 def images(workshop: Path, engine: DockerEngine) -> dict[str, str]:
-    """The images of worker and gateway by their digests."""
+    """The images of worker, gateway and console by their digests."""
     wheels = workshop / "wheels"
-    collect_wheels(wheels, ["gateway", "worker"])
+    collect_wheels(wheels, TARGETS)
     make_base(engine)
-    digests = {target: build(engine, target, wheels) for target in ("worker", "gateway")}
+    digests = {target: build(engine, target, wheels) for target in TARGETS}
     forget_build_cache(engine)
     remove(wheels)
     print(f"\nimages: {engine.docker('system', 'df')}", file=sys.stderr)
