@@ -82,7 +82,8 @@ async def simulate_price(
         ModelNotPricedError: the price charges nothing for a model that was used.
     """
     simulation = Simulation(price)
-    async with conn.cursor(row_factory=typed_row(RatingFacts)) as cursor:
+    # By a cursor of the server: a month of a large tenant is not held in memory.
+    async with conn.cursor("charged_facts", row_factory=typed_row(RatingFacts)) as cursor:
         await cursor.execute(
             _QUERIES["charged_facts"],
             {

@@ -1,58 +1,28 @@
 """Reports of usage: every record, or sums by day, model, size, key, project, label and more."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Final
 
 from psycopg import AsyncConnection
+from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from database.rows import typed_row
 from metering.energy_source import EnergySource
 from metering.usage_overhead import OverheadKey, sum_overhead
+from metering.usage_questions import UsageDimension, UsageFilter, UsageQuestion, conditions
 from metering.usage_records import UsageOutcome, UsageRecord
 from metering.usage_roll_ups import get_clock
-from metering.usage_windows import usage_window
 from tenants.ids import ImageId, JobId, KeyId, TenantId
 
 _QUERIES: Final = load_queries(__file__)
 
 
-class UsageDimension(StrEnum):
-    """What sums may be split by."""
-
-    DAY = "DAY"
-    MODEL = "MODEL"
-    SIZE = "SIZE"
-    KEY = "KEY"
-    PROJECT = "PROJECT"
-    JOB = "JOB"
-    OUTCOME = "OUTCOME"
-    # The value of one label; empty for images without it.
-    LABEL = "LABEL"
-
-
 _OVERHEAD_DIMENSIONS: Final = frozenset(
     {UsageDimension.DAY, UsageDimension.MODEL, UsageDimension.JOB}
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageFilter:
-    """Which usage; None and an empty ``outcomes`` let everything through.
-
-    Charged from ``start_time`` up to, not including, ``end_time``.
-    """
-
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-    model: str | None = None
-    key_id: KeyId | None = None
-    project: str | None = None
-    job_id: JobId | None = None
-    outcomes: tuple[UsageOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,51 +79,73 @@ async def query_usage(
     chosen: UsageFilter,
     limit: int,
     offset: int = 0,
+    from_day: date | None = None,
     label_key: str = "",
 ) -> UsageReport:
     """Sum a tenant's usage, ordered by its groups; no group at all gives one sum or none.
 
-    ``label_key`` names the label of the dimension LABEL.
+    ``offset`` skips groups, counted from those of ``from_day`` when DAY is asked for. ``label_key``
+    names the label of the dimension LABEL. Several statements: call it in a snapshot.
     """
     by_job = UsageDimension.JOB in group_by or chosen.job_id is not None
     # Roll-ups know no jobs, and days of another clock are of no use.
     has_days = not by_job and await get_clock(conn, tenant_id) == time_zone
-    window = usage_window(
-        chosen.start_time,
-        chosen.end_time,
-        time_zone if has_days else None,
-        by_day=UsageDimension.DAY in group_by,
+    question = UsageQuestion(
+        tenant_id=tenant_id,
+        time_zone=time_zone,
+        has_days=has_days,
+        group_by=frozenset(group_by),
+        chosen=chosen,
+        label_key=label_key,
     )
     await conn.execute(_QUERIES["give_memory"])
-    parameters = (
-        _conditions(tenant_id, chosen)
-        | asdict(window)
-        | {
-            "time_zone": time_zone,
-            "label_key": label_key,
-            "by_label": UsageDimension.LABEL in group_by,
-            # From the best to the weakest, as declared.
-            "energy_sources": list(EnergySource),
-            "by_day": UsageDimension.DAY in group_by,
-            "by_model": UsageDimension.MODEL in group_by,
-            "by_size": UsageDimension.SIZE in group_by,
-            "by_key": UsageDimension.KEY in group_by,
-            "by_project": UsageDimension.PROJECT in group_by,
-            "by_job": UsageDimension.JOB in group_by,
-            "by_outcome": UsageDimension.OUTCOME in group_by,
-            "limit": limit,
-            "offset": offset,
-        }
-    )
-    async with conn.cursor(row_factory=typed_row(_Row)) as cursor:
-        await cursor.execute(_QUERIES["query_usage"], parameters)
-        rows = await cursor.fetchall()
+    if UsageDimension.DAY in group_by and (has_days or from_day is not None):
+        rows = await _page_of_days(conn, question, limit=limit, offset=offset, from_day=from_day)
+    else:
+        rows = await _sum(conn, question, limit=limit, offset=offset)
     if _allows_overhead(group_by, chosen):
-        rows = _with_overhead(rows, await sum_overhead(conn, parameters))
+        rows = _with_overhead(rows, await sum_overhead(conn, question.parameters()))
     return UsageReport(
         groups=[row for row in rows if not row.is_total],
         total=next((row for row in rows if row.is_total), None),
     )
+
+
+async def _page_of_days(
+    conn: AsyncConnection,
+    question: UsageQuestion,
+    *,
+    limit: int,
+    offset: int,
+    from_day: date | None,
+) -> list[_Row]:
+    """The total from months, and a page's groups from no more days than it can have.
+
+    Groups are ordered by day before all else and no day is without one, so a page of 50 ends within
+    50 days, however many groups a year has.
+    """
+    total = await _sum(conn, replace(question, group_by=frozenset()), limit=0, offset=0)
+    page = question.beginning(from_day)
+    last_day = await _nth_day(conn, page, days=offset + limit) if question.has_days else None
+    groups = await _sum(conn, page.ending(last_day), limit=limit, offset=offset)
+    return [row for row in total if row.is_total] + [row for row in groups if not row.is_total]
+
+
+async def _sum(
+    conn: AsyncConnection, question: UsageQuestion, *, limit: int, offset: int
+) -> list[_Row]:
+    async with conn.cursor(row_factory=typed_row(_Row)) as cursor:
+        await cursor.execute(
+            _QUERIES["query_usage"], question.parameters() | {"limit": limit, "offset": offset}
+        )
+        return await cursor.fetchall()
+
+
+async def _nth_day(conn: AsyncConnection, question: UsageQuestion, *, days: int) -> date | None:
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(_QUERIES["nth_day"], question.parameters() | {"days": days})
+        day: date | None = await cursor.fetchone()
+    return day
 
 
 async def list_usage(
@@ -172,7 +164,7 @@ async def list_usage(
     async with conn.cursor(row_factory=typed_row(UsageRecord)) as cursor:
         await cursor.execute(
             _QUERIES["list_usage"],
-            _conditions(tenant_id, chosen)
+            conditions(tenant_id, chosen)
             | {"before_time": before_time, "before_image_id": before_image_id, "limit": limit},
         )
         return await cursor.fetchall()
@@ -192,16 +184,3 @@ def _with_overhead(rows: list[_Row], overhead: Mapping[OverheadKey, int]) -> lis
         replace(row, overhead_millijoules=sum(overhead.values()) if row.is_total else millijoules)
         for row, millijoules in zip(rows, told, strict=True)
     ]
-
-
-def _conditions(tenant_id: TenantId, chosen: UsageFilter) -> dict[str, object]:
-    return {
-        "tenant_id": tenant_id,
-        "start_time": chosen.start_time,
-        "end_time": chosen.end_time,
-        "model": chosen.model,
-        "key_id": chosen.key_id,
-        "project": chosen.project,
-        "job_id": chosen.job_id,
-        "outcomes": list(chosen.outcomes or UsageOutcome),
-    }

@@ -4,6 +4,20 @@
 SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true),
     set_config('plan_cache_mode', 'force_custom_plan', true);
 
+-- name: nth_day
+-- The day by whose end so many days had usage, read in the order of the roll-ups' key; none when there are fewer.
+SELECT day
+FROM usage_roll_ups
+WHERE tenant_id = %(tenant_id)s AND label_key = '' AND NOT is_month
+    AND day >= %(first_day)s AND day < %(end_day)s AND image_count > 0
+    AND (%(model)s::text IS NULL OR model = %(model)s)
+    AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
+    AND (%(project)s::text IS NULL OR project = %(project)s)
+    AND outcome = ANY (%(outcomes)s)
+GROUP BY tenant_id, label_key, is_month, day
+ORDER BY day
+LIMIT 1 OFFSET %(days)s::bigint - 1;
+
 -- name: query_usage
 -- Whole days come from the roll-ups, what is fresh and the edges from the records: each record once. A dimension that
 -- is not asked for is NULL in every row and so splits nothing. The first row is the total, whatever the page.

@@ -55,12 +55,12 @@ def usage_window(
     first_month, end_month = _whole_months(first_day, end_day)
     return UsageWindow(
         head_start=start,
-        head_end=start if start_time is None else _midnight(first_day, zone),
+        head_end=start if start_time is None else midnight(first_day, zone),
         first_day=first_day,
         first_month=end_day if by_day else first_month,
         end_month=end_day if by_day else end_month,
         end_day=end_day,
-        tail_start=end if end_time is None else _midnight(end_day, zone),
+        tail_start=end if end_time is None else midnight(end_day, zone),
         tail_end=end,
     )
 
@@ -84,7 +84,7 @@ def _all_head(start: datetime, end: datetime) -> UsageWindow:
 
 def _first_whole_day(moment: datetime, zone: ZoneInfo) -> date:
     day = moment.astimezone(zone).date()
-    return day if moment == _midnight(day, zone) else day + timedelta(days=1)
+    return day if moment == midnight(day, zone) else day + timedelta(days=1)
 
 
 def _whole_months(first_day: date, end_day: date) -> tuple[date, date]:
@@ -95,5 +95,6 @@ def _whole_months(first_day: date, end_day: date) -> tuple[date, date]:
     return (first_month, end_month) if first_month < end_month else (end_day, end_day)
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The instant in which a day of a clock begins."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

@@ -32,6 +32,7 @@ from services.gateway.page_tokens import PageTokens, Position
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_job, named_part, named_tenant
 from services.gateway.usage_files import UsageFile
+from services.gateway.usage_pages import place_of, with_places
 from tenants.ids import ImageId, KeyId, TenantId
 from tenants.tenant_store import get_tenant
 
@@ -93,7 +94,7 @@ class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
         pages = PageRequest(request, scope=tenant_id, tokens=self._page_tokens)
         dimensions = [_dimension(number) for number in request.group_by]
         chosen = _chosen(request.filter, caller, tenant_id)
-        first = int(pages.position[0]) if pages.position else 0
+        from_day, offset = place_of(pages.position)
         # Whether there are roll-ups of this clock is read before them.
         async with tenant_snapshot(self._pool, tenant_id) as conn:
             tenant = await get_tenant(conn, tenant_id)
@@ -106,11 +107,12 @@ class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
                 group_by=dimensions,
                 chosen=chosen,
                 limit=pages.limit,
-                offset=first,
+                offset=offset,
+                from_day=from_day,
                 label_key=request.label_key,
             )
-        numbered = list(enumerate(report.groups, start=first + 1))
-        page = pages.page(numbered, position=lambda row: (str(row[0]),))
+        placed = with_places(report.groups, from_day=from_day, offset=offset)
+        page = pages.page(placed, position=lambda row: row[0])
         return usage_service_pb2.QueryUsageResponse(
             groups=[_group_message(row, dimensions, tenant_id) for _, row in page.rows],
             next_page_token=page.next_page_token,

@@ -11,8 +11,16 @@ from psycopg.rows import TupleRow
 
 from metering.energy_source import EnergySource
 from metering.usage_records import UsageOutcome
-from metering.usage_reports import UsageDimension, UsageFilter, UsageReport, query_usage
+from metering.usage_reports import (
+    UsageDimension,
+    UsageFilter,
+    UsageReport,
+    UsageSum,
+    query_usage,
+)
 from metering.usage_roll_ups import TenantClock, get_clock, roll_up, roll_up_anew, wrong_clocks
+from services.gateway.page_tokens import Position
+from services.gateway.usage_pages import place_of, with_places
 from tests.integration.fixture_types import Become, Postgres
 from tests.integration.metering.shop import Shop, open_shop
 from tests.integration.metering.waiting import until_blocked
@@ -113,6 +121,64 @@ async def test_every_report_is_the_same_while_a_part_is_fresh_and_when_it_is_rol
 
     assert count == 2
     assert rolled == fresh == await reports(shop)
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3])
+@pytest.mark.parametrize("has_roll_ups", [False, True])
+async def test_pages_of_days_together_are_the_whole_report(
+    shop: Shop, page_size: int, has_roll_ups: bool
+) -> None:
+    if has_roll_ups:
+        await make_roll_ups(shop)
+    by_day = [grouping for grouping in GROUPINGS if UsageDimension.DAY in grouping]
+
+    for group_by in by_day:
+        for chosen in FILTERS:
+            whole = await one_page(shop, group_by, chosen, position=None, limit=100)
+            assert await all_pages(shop, group_by, chosen, page_size=page_size) == whole.groups
+
+
+async def all_pages(
+    shop: Shop,
+    group_by: tuple[UsageDimension, ...],
+    chosen: UsageFilter,
+    *,
+    page_size: int,
+) -> list[UsageSum]:
+    """Ask as the gateway does: one more than a page, and on from where it ended."""
+    groups: list[UsageSum] = []
+    position: Position | None = None
+    while True:
+        page = await one_page(shop, group_by, chosen, position=position, limit=page_size + 1)
+        from_day, offset = place_of(position)
+        placed = with_places(page.groups[:page_size], from_day=from_day, offset=offset)
+        groups += [group for _, group in placed]
+        if len(page.groups) <= page_size:
+            return groups
+        position = placed[-1][0]
+
+
+async def one_page(
+    shop: Shop,
+    group_by: tuple[UsageDimension, ...],
+    chosen: UsageFilter,
+    *,
+    position: Position | None,
+    limit: int,
+) -> UsageReport:
+    await shop.as_role("atelier_gateway")
+    from_day, offset = place_of(position)
+    return await query_usage(
+        shop.connection,
+        tenant_id=shop.tenant_id,
+        time_zone=shop.tenant.time_zone,
+        group_by=group_by,
+        chosen=chosen,
+        limit=limit,
+        offset=offset,
+        from_day=from_day,
+        label_key="campaign" if UsageDimension.LABEL in group_by else "",
+    )
 
 
 async def test_usage_is_split_by_the_values_of_a_label(shop: Shop) -> None:
