@@ -41,6 +41,9 @@ class NewTenant:
     time_zone: str = "UTC"
     allowed_models: list[str] | None = None
     queued_images_max: int = 100_000
+    # Of each gateway; None: what the installation has set.
+    calls_per_minute_max: int | None = None
+    calls_in_flight_max: int | None = None
     # Its part of the GPU time beside the others'.
     gpu_weight: float = 1.0
 

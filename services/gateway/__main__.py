@@ -354,6 +354,7 @@ def _guard(
         audit=audit,
         peers=PeerAddresses(trusted_proxies=settings.trusted_proxies),
         unary_deadline_seconds=settings.unary_deadline_seconds,
+        calls_per_minute_per_tenant_max=settings.calls_per_minute_per_tenant_max,
         stranger_hold_seconds=settings.stranger_hold_seconds,
         not_implemented=not_implemented_calls(SERVICER_TYPES),
     )

@@ -42,13 +42,15 @@ class AdmissionGate:
             self._calls -= 1
 
     @contextmanager
-    def admit_tenant(self, tenant_id: TenantId) -> Generator[None]:
+    def admit_tenant(self, tenant_id: TenantId, *, calls_max: int | None = None) -> Generator[None]:
         """Admit a call of a known tenant, so that one tenant cannot take every place.
+
+        ``calls_max`` is the tenant's own limit; None: the gate's.
 
         Raises:
             CallRefusedError: RATE_LIMITED, when the tenant has too many calls in flight.
         """
-        if self._calls_of_tenant[tenant_id] >= self._calls_per_tenant_max:
+        if self._calls_of_tenant[tenant_id] >= (calls_max or self._calls_per_tenant_max):
             raise rate_limited(subject=f"tenants/{tenant_id}")
         self._calls_of_tenant[tenant_id] += 1
         try:

@@ -54,6 +54,7 @@ class Authenticator:
             project=facts.key.project,
             suspended=facts.tenant_state == TenantState.SUSPENDED,
             allowed_networks=facts.key.allowed_networks,
+            limits=facts.limits,
         )
 
     async def _facts_that_open(self, presented: PresentedKey) -> KeyFacts:

@@ -1,7 +1,8 @@
 """What every call passes before its service sees it, and how every answer leaves.
 
-In this order: a place among the calls in flight, the key, the role, a place among the tenant's
-calls, the request itself. Then one log line for each call, without prompts and without keys.
+In this order: a place among the calls in flight, the key, the address, the role, the tenant's pace
+and a place among its calls, the request itself. Then one log line for each call, without prompts
+and without keys.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 import grpc
@@ -29,6 +31,7 @@ from services.gateway.error_statuses import reason_name, refusal_of, to_status
 from services.gateway.errors import Refusal
 from services.gateway.method_rights import PACKAGE, RIGHTS
 from services.gateway.peer_addresses import PeerAddresses
+from services.gateway.rate_limits import RateLimits
 from services.gateway.request_parsing import Rules, parse_request
 from services.gateway.stranger_hold import StrangerHold
 
@@ -36,6 +39,7 @@ _DETAILS_KEY: Final = "grpc-status-details-bin"
 # A stream whose key is revoked ends this soon after the key cache knows.
 _STREAM_CHECK_SECONDS: Final = 0.4
 _INCIDENT_BYTES: Final = 6
+_TENANTS_COUNTED_MAX: Final = 10_000
 
 _log = structlog.get_logger()
 
@@ -54,6 +58,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         audit: AuditTrail,
         peers: PeerAddresses,
         unary_deadline_seconds: float,
+        calls_per_minute_per_tenant_max: int,
         stranger_hold_seconds: float = 0.0,
         not_implemented: frozenset[str] = frozenset(),
     ) -> None:
@@ -66,6 +71,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
         self._peers = peers
         self._unary_deadline_seconds = unary_deadline_seconds
         self._not_implemented = not_implemented
+        self._calls_per_minute_max = calls_per_minute_per_tenant_max
+        self._rates = RateLimits(names_max=_TENANTS_COUNTED_MAX)
         self._strangers = StrangerHold(seconds=stranger_hold_seconds)
 
     async def intercept_service(
@@ -134,7 +141,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
                     )
                 call.caller.check_address(address)
                 RIGHTS[method].check(call.caller, call=_short_name(method))
-                with _tenants_place(gate, call.caller):
+                self._refuse_haste(call.caller)
+                with self._tenants_place(gate, call.caller):
                     CURRENT_CALLER.set(call.caller)
                     COMPANION.set(call.audited)
                     yield call
@@ -155,6 +163,30 @@ class CallGuard(grpc.aio.ServerInterceptor):
                 call.log()
             if call.audited is not None:
                 self._audit.end(call.audited, code=call.code, reason=call.reason)
+
+    def _refuse_haste(self, caller: Caller) -> None:
+        """Let a tenant call as often as it may.
+
+        Raises:
+            CallRefusedError: RATE_LIMITED, with the time after which one more may pass.
+        """
+        if caller.is_operator:
+            return
+        per_minute_max = caller.limits.calls_per_minute_max or self._calls_per_minute_max
+        wait_seconds = self._rates.wait_seconds(caller.tenant_id, per_minute_max=per_minute_max)
+        if wait_seconds:
+            raise errors.rate_limited(
+                subject=f"tenants/{caller.tenant_id}",
+                description=f"at most {per_minute_max} calls a minute",
+                retry_delay=timedelta(seconds=wait_seconds),
+            )
+
+    def _tenants_place(self, gate: AdmissionGate, caller: Caller) -> AbstractContextManager[None]:
+        # Operators keep their way in while a tenant floods the gateway.
+        if caller.is_operator:
+            return nullcontext()
+        own_max = caller.limits.calls_in_flight_max if gate is self._calls else None
+        return gate.admit_tenant(caller.tenant_id, calls_max=own_max)
 
     async def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
         return await self._authenticator.authenticate(_authorization(context))
@@ -248,11 +280,6 @@ def _defect(error: Exception, call: _Call) -> Refusal:
         place=traceback.format_tb(error.__traceback__),
     )
     return errors.server_defect(incident).refusal
-
-
-def _tenants_place(gate: AdmissionGate, caller: Caller) -> AbstractContextManager[None]:
-    # Operators keep their way in while a tenant floods the gateway.
-    return nullcontext() if caller.is_operator else gate.admit_tenant(caller.tenant_id)
 
 
 def _authorization(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:

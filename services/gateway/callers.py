@@ -15,6 +15,17 @@ OWN_TENANT: Final = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """What an operator has set for one tenant; None: what the installation has."""
+
+    calls_per_minute_max: int | None = None
+    calls_in_flight_max: int | None = None
+
+
+NO_LIMITS: Final = CallLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """The holder of a key; an operator's ``tenant_id`` is ``operator``, which is no tenant."""
 
@@ -26,6 +37,7 @@ class Caller:
     suspended: bool
     # Empty: from anywhere.
     allowed_networks: Sequence[Network] = ()
+    limits: CallLimits = NO_LIMITS
 
     def check_address(self, address: Address | None) -> None:
         """Let a caller pass who calls from where its key may be used.

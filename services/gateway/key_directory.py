@@ -1,6 +1,7 @@
 """Keys as the database knows them, with the state of their tenants."""
 
 from database.pool import Pool, tenant_transaction, transaction
+from services.gateway.callers import CallLimits
 from services.gateway.key_lookups import KeyFacts
 from tenants.api_key_store import find_key
 from tenants.api_keys import Role
@@ -24,4 +25,10 @@ class StoredKeyDirectory:
             return KeyFacts(key=key, tenant_state=None)
         async with tenant_transaction(self._pool, key.tenant_id) as conn:
             tenant = await get_tenant(conn, key.tenant_id)
-        return KeyFacts(key=key, tenant_state=tenant.state) if tenant else None
+        if tenant is None:
+            return None
+        limits = CallLimits(
+            calls_per_minute_max=tenant.calls_per_minute_max,
+            calls_in_flight_max=tenant.calls_in_flight_max,
+        )
+        return KeyFacts(key=key, tenant_state=tenant.state, limits=limits)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from services.gateway import errors
+from services.gateway.callers import NO_LIMITS, CallLimits
 from services.gateway.rate_limits import RateLimits
 from tenants.api_key_store import subject_of_tenant
 from tenants.api_keys import StoredKey
@@ -30,6 +31,7 @@ class KeyFacts:
 
     key: StoredKey
     tenant_state: TenantState | None
+    limits: CallLimits = NO_LIMITS
 
 
 class KeyDirectory(Protocol):

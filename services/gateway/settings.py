@@ -54,6 +54,8 @@ class Settings(KeySettings):
 
     calls_in_flight_max: int = Field(default=256, ge=1)
     calls_in_flight_per_tenant_max: int = Field(default=64, ge=1)
+    # Of a tenant for which the operator has set nothing else; a sixth of it may come at once.
+    calls_per_minute_per_tenant_max: int = Field(default=12_000, ge=1)
     streams_max: int = Field(default=1024, ge=1)
     streams_per_tenant_max: int = Field(default=128, ge=1)
     streams_per_connection_max: int = Field(default=200, ge=1)

@@ -176,6 +176,12 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             "quotas.queued_images_max": lambda: {
                 "queued_images_max": wanted.quotas.queued_images_max or _QUEUED_IMAGES_MAX_DEFAULT
             },
+            "quotas.calls_per_minute_max": lambda: {
+                "calls_per_minute_max": wanted.quotas.calls_per_minute_max or None
+            },
+            "quotas.calls_in_flight_max": lambda: {
+                "calls_in_flight_max": wanted.quotas.calls_in_flight_max or None
+            },
             "quotas.gpu_weight": lambda: {"gpu_weight": _gpu_weight(wanted.quotas)},
             "quotas.allowed_models": lambda: {
                 "allowed_models": self._allowed_models(wanted.quotas)
@@ -205,6 +211,8 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             time_zone=wanted.time_zone or _TIME_ZONE_DEFAULT,
             allowed_models=self._allowed_models(wanted.quotas),
             queued_images_max=wanted.quotas.queued_images_max or _QUEUED_IMAGES_MAX_DEFAULT,
+            calls_per_minute_max=wanted.quotas.calls_per_minute_max or None,
+            calls_in_flight_max=wanted.quotas.calls_in_flight_max or None,
             gpu_weight=_gpu_weight(wanted.quotas),
         )
 
@@ -222,8 +230,6 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
 
 def _not_supported(wanted: tenant_service_pb2.Tenant) -> Iterator[tuple[str, str]]:
     """Name what was asked for and cannot be had yet; ignored in silence it would mislead."""
-    if wanted.quotas.calls_per_minute_max:
-        yield "tenant.quotas.calls_per_minute_max", "is not supported yet"
     if _is_set(wanted.settings):
         yield "tenant.settings", "settings of tenants are not supported yet"
 
@@ -287,6 +293,8 @@ def _tenant_message(tenant: Tenant, credit_limit_nanos: int) -> tenant_service_p
         credit_limit=to_money(credit_limit_nanos, tenant.currency) if credit_limit_nanos else None,
         quotas=tenant_service_pb2.TenantQuotas(
             queued_images_max=tenant.queued_images_max,
+            calls_per_minute_max=tenant.calls_per_minute_max or 0,
+            calls_in_flight_max=tenant.calls_in_flight_max or 0,
             gpu_weight=tenant.gpu_weight,
             allowed_models=[
                 resource_names.MODEL.write(model) for model in tenant.allowed_models or ()

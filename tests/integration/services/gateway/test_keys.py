@@ -349,9 +349,9 @@ async def test_a_tenant_is_made_once(gateway: ServedGateway) -> None:
             "tenant.quotas.allowed_models[0]",
         ),
         (
-            {"quotas": tenant_service_pb2.TenantQuotas(calls_per_minute_max=5)},
+            {"settings": tenant_service_pb2.TenantSettings(palette=["#FF0000"])},
             "UNSUPPORTED_PARAMETER",
-            "tenant.quotas.calls_per_minute_max",
+            "tenant.settings",
         ),
     ],
 )

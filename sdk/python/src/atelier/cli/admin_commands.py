@@ -22,6 +22,7 @@ from atelier.cli.session import Session, in_session
 from atelier.cli.tenant_manifest import manifest
 from atelier.cli.values import AMOUNT, MOMENT, PERCENT
 from atelier.money import format_money
+from atelier.names import tenant_name
 from atelier.v1.image_pb2 import Tier
 from atelier.v1.money_pb2 import Money
 from atelier.v1.price_pb2 import (
@@ -33,7 +34,7 @@ from atelier.v1.price_pb2 import (
     TaxRate,
     TierMultiplier,
 )
-from atelier.v1.tenant_service_pb2 import Tenant
+from atelier.v1.tenant_service_pb2 import Tenant, TenantQuotas
 
 
 @click.group()
@@ -133,6 +134,44 @@ def resume_tenant(session: Session, *, tenant_id: str) -> None:
     """Let a suspended tenant order again."""
     with session.open_client() as client:
         session.output.show_one(client.resume_tenant(tenant_id), TENANT_DETAILS)
+
+
+@tenants.command("limit")
+@click.argument("tenant_id")
+@click.option(
+    "--calls-per-minute", type=click.IntRange(min=0), help="At each gateway; 0: the default."
+)
+@click.option(
+    "--calls-in-flight", type=click.IntRange(min=0), help="At each gateway; 0: the default."
+)
+@click.option("--queued-images", type=click.IntRange(min=0), help="At a time; 0: the default.")
+@in_session
+def limit_tenant(
+    session: Session,
+    *,
+    tenant_id: str,
+    calls_per_minute: int | None,
+    calls_in_flight: int | None,
+    queued_images: int | None,
+) -> None:
+    """Bound what a tenant may take up; what is not given stays."""
+    quotas = TenantQuotas(
+        calls_per_minute_max=calls_per_minute or 0,
+        calls_in_flight_max=calls_in_flight or 0,
+        queued_images_max=queued_images or 0,
+    )
+    given = {
+        "calls_per_minute_max": calls_per_minute,
+        "calls_in_flight_max": calls_in_flight,
+        "queued_images_max": queued_images,
+    }
+    fields = [f"quotas.{name}" for name, value in given.items() if value is not None]
+    if not fields:
+        raise click.UsageError("give at least one limit")
+    tenant = Tenant(name=tenant_name(tenant_id), quotas=quotas)
+    with session.open_client() as client:
+        changed = client.update_tenant(tenant, fields)
+    session.output.show_one(changed, TENANT_DETAILS)
 
 
 @admin.group()

@@ -114,6 +114,9 @@ TENANT_DETAILS: Sequence[Column[Tenant]] = (
     Column("address", lambda tenant: tenant.postal_address),
     Column("VAT id", lambda tenant: tenant.vat_id),
     Column("time zone", lambda tenant: tenant.time_zone),
+    Column("calls a minute", lambda tenant: str(tenant.quotas.calls_per_minute_max or "")),
+    Column("calls in flight", lambda tenant: str(tenant.quotas.calls_in_flight_max or "")),
+    Column("images queued", lambda tenant: str(tenant.quotas.queued_images_max or "")),
     Column("GPU weight", lambda tenant: f"{tenant.quotas.gpu_weight:g}"),
     Column(
         "credit limit",

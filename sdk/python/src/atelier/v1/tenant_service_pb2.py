@@ -29,41 +29,41 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61telier/v1/tenant_service.proto\x12\natelier.v1\x1a\x16\x61telier/v1/image.proto\x1a\x16\x61telier/v1/money.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x04\n\x06Tenant\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12#\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x00R\x0b\x64isplayName\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x17.atelier.v1.TenantStateR\x05state\x12%\n\rcurrency_code\x18\x04 \x01(\tB\x00R\x0c\x63urrencyCode\x12\x1f\n\nprice_book\x18\x05 \x01(\tB\x00R\tpriceBook\x12\x1f\n\nlegal_name\x18\x06 \x01(\tB\x00R\tlegalName\x12\'\n\x0epostal_address\x18\x07 \x01(\tB\x00R\rpostalAddress\x12\x17\n\x06vat_id\x18\x08 \x01(\tB\x00R\x05vatId\x12\x1d\n\ttime_zone\x18\t \x01(\tB\x00R\x08timeZone\x12\x30\n\x06quotas\x18\n \x01(\x0b\x32\x18.atelier.v1.TenantQuotasR\x06quotas\x12\x36\n\x0c\x63redit_limit\x18\x0b \x01(\x0b\x32\x11.atelier.v1.MoneyB\x00R\x0b\x63reditLimit\x12\x36\n\x08settings\x18\x0c \x01(\x0b\x32\x1a.atelier.v1.TenantSettingsR\x08settings\x12;\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xb9\x01\n\x0cTenantQuotas\x12,\n\x11queued_images_max\x18\x01 \x01(\x03\x42\x00R\x0fqueuedImagesMax\x12\x31\n\x14\x63\x61lls_per_minute_max\x18\x02 \x01(\x05\x42\x00R\x11\x63\x61llsPerMinuteMax\x12\'\n\x0e\x61llowed_models\x18\x03 \x03(\tB\x00R\rallowedModels\x12\x1f\n\ngpu_weight\x18\x04 \x01(\x01\x42\x00R\tgpuWeight\"\xbd\x01\n\x0eTenantSettings\x12?\n\rprompt_policy\x18\x01 \x01(\x0e\x32\x18.atelier.v1.PromptPolicyB\x00R\x0cpromptPolicy\x12\x1a\n\x07palette\x18\x02 \x03(\tB\x00R\x07palette\x12N\n\x15\x64\x65\x66\x61ult_output_format\x18\x03 \x01(\x0e\x32\x18.atelier.v1.OutputFormatB\x00R\x13\x64\x65\x66\x61ultOutputFormat\"\x83\x01\n\x13\x43reateTenantRequest\x12\x1d\n\ttenant_id\x18\x01 \x01(\tB\x00R\x08tenantId\x12,\n\x06tenant\x18\x02 \x01(\x0b\x32\x12.atelier.v1.TenantB\x00R\x06tenant\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\"(\n\x10GetTenantRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\"T\n\x12ListTenantsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x02 \x01(\tB\x00R\tpageToken\"k\n\x13ListTenantsResponse\x12,\n\x07tenants\x18\x01 \x03(\x0b\x32\x12.atelier.v1.TenantR\x07tenants\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x82\x01\n\x13UpdateTenantRequest\x12,\n\x06tenant\x18\x01 \x01(\x0b\x32\x12.atelier.v1.TenantB\x00R\x06tenant\x12=\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x00R\nupdateMask\",\n\x14SuspendTenantRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\"+\n\x13ResumeTenantRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\"+\n\x13\x44\x65leteTenantRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\"\xac\x01\n\x1bUpdateTenantSettingsRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12\x38\n\x08settings\x18\x02 \x01(\x0b\x32\x1a.atelier.v1.TenantSettingsB\x00R\x08settings\x12=\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x00R\nupdateMask*`\n\x0bTenantState\x12\x1c\n\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13TENANT_STATE_ACTIVE\x10\x01\x12\x1a\n\x16TENANT_STATE_SUSPENDED\x10\x02*c\n\x0cPromptPolicy\x12\x1d\n\x19PROMPT_POLICY_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROMPT_POLICY_STANDARD\x10\x01\x12\x18\n\x14PROMPT_POLICY_STRICT\x10\x02\x32\xd2\x04\n\rTenantService\x12\x43\n\x0c\x43reateTenant\x12\x1f.atelier.v1.CreateTenantRequest\x1a\x12.atelier.v1.Tenant\x12=\n\tGetTenant\x12\x1c.atelier.v1.GetTenantRequest\x1a\x12.atelier.v1.Tenant\x12N\n\x0bListTenants\x12\x1e.atelier.v1.ListTenantsRequest\x1a\x1f.atelier.v1.ListTenantsResponse\x12\x43\n\x0cUpdateTenant\x12\x1f.atelier.v1.UpdateTenantRequest\x1a\x12.atelier.v1.Tenant\x12\x45\n\rSuspendTenant\x12 .atelier.v1.SuspendTenantRequest\x1a\x12.atelier.v1.Tenant\x12\x43\n\x0cResumeTenant\x12\x1f.atelier.v1.ResumeTenantRequest\x1a\x12.atelier.v1.Tenant\x12G\n\x0c\x44\x65leteTenant\x12\x1f.atelier.v1.DeleteTenantRequest\x1a\x16.google.protobuf.Empty\x12S\n\x14UpdateTenantSettings\x12\'.atelier.v1.UpdateTenantSettingsRequest\x1a\x12.atelier.v1.Tenantb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61telier/v1/tenant_service.proto\x12\natelier.v1\x1a\x16\x61telier/v1/image.proto\x1a\x16\x61telier/v1/money.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x04\n\x06Tenant\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12#\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x00R\x0b\x64isplayName\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x17.atelier.v1.TenantStateR\x05state\x12%\n\rcurrency_code\x18\x04 \x01(\tB\x00R\x0c\x63urrencyCode\x12\x1f\n\nprice_book\x18\x05 \x01(\tB\x00R\tpriceBook\x12\x1f\n\nlegal_name\x18\x06 \x01(\tB\x00R\tlegalName\x12\'\n\x0epostal_address\x18\x07 \x01(\tB\x00R\rpostalAddress\x12\x17\n\x06vat_id\x18\x08 \x01(\tB\x00R\x05vatId\x12\x1d\n\ttime_zone\x18\t \x01(\tB\x00R\x08timeZone\x12\x30\n\x06quotas\x18\n \x01(\x0b\x32\x18.atelier.v1.TenantQuotasR\x06quotas\x12\x36\n\x0c\x63redit_limit\x18\x0b \x01(\x0b\x32\x11.atelier.v1.MoneyB\x00R\x0b\x63reditLimit\x12\x36\n\x08settings\x18\x0c \x01(\x0b\x32\x1a.atelier.v1.TenantSettingsR\x08settings\x12;\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xea\x01\n\x0cTenantQuotas\x12,\n\x11queued_images_max\x18\x01 \x01(\x03\x42\x00R\x0fqueuedImagesMax\x12\x31\n\x14\x63\x61lls_per_minute_max\x18\x02 \x01(\x05\x42\x00R\x11\x63\x61llsPerMinuteMax\x12/\n\x13\x63\x61lls_in_flight_max\x18\x05 \x01(\x05\x42\x00R\x10\x63\x61llsInFlightMax\x12\'\n\x0e\x61llowed_models\x18\x03 \x03(\tB\x00R\rallowedModels\x12\x1f\n\ngpu_weight\x18\x04 \x01(\x01\x42\x00R\tgpuWeight\"\xbd\x01\n\x0eTenantSettings\x12?\n\rprompt_policy\x18\x01 \x01(\x0e\x32\x18.atelier.v1.PromptPolicyB\x00R\x0cpromptPolicy\x12\x1a\n\x07palette\x18\x02 \x03(\tB\x00R\x07palette\x12N\n\x15\x64\x65\x66\x61ult_output_format\x18\x03 \x01(\x0e\x32\x18.atelier.v1.OutputFormatB\x00R\x13\x64\x65\x66\x61ultOutputFormat\"\x83\x01\n\x13\x43reateTenantRequest\x12\x1d\n\ttenant_id\x18\x01 \x01(\tB\x00R\x08tenantId\x12,\n\x06tenant\x18\x02 \x01(\x0b\x32\x12.atelier.v1.TenantB\x00R\x06tenant\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x00R\trequestId\"(\n\x10GetTenantRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\"T\n\x12ListTenantsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x02 \x01(\tB\x00R\tpageToken\"k\n\x13ListTenantsResponse\x12,\n\x07tenants\x18\x01 \x03(\x0b\x32\x12.atelier.v1.TenantR\x07tenants\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x82\x01\n\x13UpdateTenantRequest\x12,\n\x06tenant\x18\x01 \x01(\x0b\x32\x12.atelier.v1.TenantB\x00R\x06tenant\x12=\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x00R\nupdateMask\",\n\x14SuspendTenantRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\"+\n\x13ResumeTenantRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\"+\n\x13\x44\x65leteTenantRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\"\xac\x01\n\x1bUpdateTenantSettingsRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x00R\x04name\x12\x38\n\x08settings\x18\x02 \x01(\x0b\x32\x1a.atelier.v1.TenantSettingsB\x00R\x08settings\x12=\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x00R\nupdateMask*`\n\x0bTenantState\x12\x1c\n\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13TENANT_STATE_ACTIVE\x10\x01\x12\x1a\n\x16TENANT_STATE_SUSPENDED\x10\x02*c\n\x0cPromptPolicy\x12\x1d\n\x19PROMPT_POLICY_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROMPT_POLICY_STANDARD\x10\x01\x12\x18\n\x14PROMPT_POLICY_STRICT\x10\x02\x32\xd2\x04\n\rTenantService\x12\x43\n\x0c\x43reateTenant\x12\x1f.atelier.v1.CreateTenantRequest\x1a\x12.atelier.v1.Tenant\x12=\n\tGetTenant\x12\x1c.atelier.v1.GetTenantRequest\x1a\x12.atelier.v1.Tenant\x12N\n\x0bListTenants\x12\x1e.atelier.v1.ListTenantsRequest\x1a\x1f.atelier.v1.ListTenantsResponse\x12\x43\n\x0cUpdateTenant\x12\x1f.atelier.v1.UpdateTenantRequest\x1a\x12.atelier.v1.Tenant\x12\x45\n\rSuspendTenant\x12 .atelier.v1.SuspendTenantRequest\x1a\x12.atelier.v1.Tenant\x12\x43\n\x0cResumeTenant\x12\x1f.atelier.v1.ResumeTenantRequest\x1a\x12.atelier.v1.Tenant\x12G\n\x0c\x44\x65leteTenant\x12\x1f.atelier.v1.DeleteTenantRequest\x1a\x16.google.protobuf.Empty\x12S\n\x14UpdateTenantSettings\x12\'.atelier.v1.UpdateTenantSettingsRequest\x1a\x12.atelier.v1.Tenantb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atelier.v1.tenant_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TENANTSTATE']._serialized_start=1989
-  _globals['_TENANTSTATE']._serialized_end=2085
-  _globals['_PROMPTPOLICY']._serialized_start=2087
-  _globals['_PROMPTPOLICY']._serialized_end=2186
+  _globals['_TENANTSTATE']._serialized_start=2038
+  _globals['_TENANTSTATE']._serialized_end=2134
+  _globals['_PROMPTPOLICY']._serialized_start=2136
+  _globals['_PROMPTPOLICY']._serialized_end=2235
   _globals['_TENANT']._serialized_start=192
   _globals['_TENANT']._serialized_end=792
   _globals['_TENANTQUOTAS']._serialized_start=795
-  _globals['_TENANTQUOTAS']._serialized_end=980
-  _globals['_TENANTSETTINGS']._serialized_start=983
-  _globals['_TENANTSETTINGS']._serialized_end=1172
-  _globals['_CREATETENANTREQUEST']._serialized_start=1175
-  _globals['_CREATETENANTREQUEST']._serialized_end=1306
-  _globals['_GETTENANTREQUEST']._serialized_start=1308
-  _globals['_GETTENANTREQUEST']._serialized_end=1348
-  _globals['_LISTTENANTSREQUEST']._serialized_start=1350
-  _globals['_LISTTENANTSREQUEST']._serialized_end=1434
-  _globals['_LISTTENANTSRESPONSE']._serialized_start=1436
-  _globals['_LISTTENANTSRESPONSE']._serialized_end=1543
-  _globals['_UPDATETENANTREQUEST']._serialized_start=1546
-  _globals['_UPDATETENANTREQUEST']._serialized_end=1676
-  _globals['_SUSPENDTENANTREQUEST']._serialized_start=1678
-  _globals['_SUSPENDTENANTREQUEST']._serialized_end=1722
-  _globals['_RESUMETENANTREQUEST']._serialized_start=1724
-  _globals['_RESUMETENANTREQUEST']._serialized_end=1767
-  _globals['_DELETETENANTREQUEST']._serialized_start=1769
-  _globals['_DELETETENANTREQUEST']._serialized_end=1812
-  _globals['_UPDATETENANTSETTINGSREQUEST']._serialized_start=1815
-  _globals['_UPDATETENANTSETTINGSREQUEST']._serialized_end=1987
-  _globals['_TENANTSERVICE']._serialized_start=2189
-  _globals['_TENANTSERVICE']._serialized_end=2783
+  _globals['_TENANTQUOTAS']._serialized_end=1029
+  _globals['_TENANTSETTINGS']._serialized_start=1032
+  _globals['_TENANTSETTINGS']._serialized_end=1221
+  _globals['_CREATETENANTREQUEST']._serialized_start=1224
+  _globals['_CREATETENANTREQUEST']._serialized_end=1355
+  _globals['_GETTENANTREQUEST']._serialized_start=1357
+  _globals['_GETTENANTREQUEST']._serialized_end=1397
+  _globals['_LISTTENANTSREQUEST']._serialized_start=1399
+  _globals['_LISTTENANTSREQUEST']._serialized_end=1483
+  _globals['_LISTTENANTSRESPONSE']._serialized_start=1485
+  _globals['_LISTTENANTSRESPONSE']._serialized_end=1592
+  _globals['_UPDATETENANTREQUEST']._serialized_start=1595
+  _globals['_UPDATETENANTREQUEST']._serialized_end=1725
+  _globals['_SUSPENDTENANTREQUEST']._serialized_start=1727
+  _globals['_SUSPENDTENANTREQUEST']._serialized_end=1771
+  _globals['_RESUMETENANTREQUEST']._serialized_start=1773
+  _globals['_RESUMETENANTREQUEST']._serialized_end=1816
+  _globals['_DELETETENANTREQUEST']._serialized_start=1818
+  _globals['_DELETETENANTREQUEST']._serialized_end=1861
+  _globals['_UPDATETENANTSETTINGSREQUEST']._serialized_start=1864
+  _globals['_UPDATETENANTSETTINGSREQUEST']._serialized_end=2036
+  _globals['_TENANTSERVICE']._serialized_start=2238
+  _globals['_TENANTSERVICE']._serialized_end=2832
 # @@protoc_insertion_point(module_scope)

@@ -163,12 +163,17 @@ class TenantQuotas(_message.Message):
 
     QUEUED_IMAGES_MAX_FIELD_NUMBER: _builtins.int
     CALLS_PER_MINUTE_MAX_FIELD_NUMBER: _builtins.int
+    CALLS_IN_FLIGHT_MAX_FIELD_NUMBER: _builtins.int
     ALLOWED_MODELS_FIELD_NUMBER: _builtins.int
     GPU_WEIGHT_FIELD_NUMBER: _builtins.int
     queued_images_max: _builtins.int
     """Images QUEUED at a time; 0 means the installation's default."""
     calls_per_minute_max: _builtins.int
-    """Calls in a minute; 0 means the installation's default."""
+    """Calls in a minute at each gateway, a sixth of them at once; 0 means the installation's default.
+    Beyond it a call is refused with RATE_LIMITED and RetryInfo.
+    """
+    calls_in_flight_max: _builtins.int
+    """Calls in flight at each gateway, streams not counted; 0 means the installation's default."""
     gpu_weight: _builtins.float
     """Its part of the GPU time beside the others' while all have work: twice the weight, twice the
     time. 0 means 1.
@@ -182,12 +187,13 @@ class TenantQuotas(_message.Message):
         *,
         queued_images_max: _builtins.int = ...,
         calls_per_minute_max: _builtins.int = ...,
+        calls_in_flight_max: _builtins.int = ...,
         allowed_models: _abc.Iterable[_builtins.str] | None = ...,
         gpu_weight: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_models", b"allowed_models", "calls_per_minute_max", b"calls_per_minute_max", "gpu_weight", b"gpu_weight", "queued_images_max", b"queued_images_max"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_models", b"allowed_models", "calls_in_flight_max", b"calls_in_flight_max", "calls_per_minute_max", b"calls_per_minute_max", "gpu_weight", b"gpu_weight", "queued_images_max", b"queued_images_max"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
