@@ -74,7 +74,11 @@ up: $(STAMP) ## Run everything on this machine until Ctrl-C
 
 .PHONY: test
 test: $(STAMP) $(TYPESCRIPT_STAMP) ## All tests that need no GPU: unit, architecture, integration, end to end
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "not gpu and not browser and not chaos and not containers and not long"
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope -m "not gpu and not browser and not chaos and not containers and not long and not customer"
+
+.PHONY: test-customer
+test-customer: $(STAMP) $(TYPESCRIPT_STAMP) ## The examples of both SDKs and every command of the documentation
+	$(BIN)/python -m pytest -n 0 -m customer tests/e2e
 
 .PHONY: test-long
 test-long: $(STAMP) ## What takes minutes: 100,000 facts, ten seeds, long state machines

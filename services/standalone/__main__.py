@@ -15,7 +15,7 @@ from services.standalone.demo.run import demo_settings, run_demo
 from services.standalone.descendants import kill_descendants
 from services.standalone.errors import StandaloneError
 from services.standalone.settings import REPOSITORY, Settings
-from services.standalone.stop_signals import StopRequested, stop_signals
+from services.standalone.stop_signals import StopRequested, stop_signals, stop_when_input_ends
 from services.standalone.terminal import Terminal
 from services.standalone.up import run_up
 
@@ -32,6 +32,8 @@ def main() -> None:
             if arguments.command == "demo":
                 _demo(arguments, terminal)
             else:
+                if arguments.while_stdin_is_open:
+                    stop_when_input_ends()
                 run_up(_settings(arguments), terminal)
     except StopRequested:
         terminal.say("Everything is stopped.")
@@ -63,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="run everything until Ctrl-C")
     up.add_argument("--data-directory", type=Path, help="what survives (default: .atelier)")
     up.add_argument("--port", type=int, help="of the gateway (default: 7431; 0: any free one)")
+    up.add_argument(
+        "--while-stdin-is-open",
+        action="store_true",
+        help="stop when standard input ends: with whoever started this, however that ends",
+    )
     demo = commands.add_parser("demo", help="draw and bill the batches of two studios, then stop")
     demo.add_argument(
         "--data-directory",

@@ -1,6 +1,9 @@
 """Ctrl-C and SIGTERM: the first ends the installation in good order, the second at once."""
 
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -31,3 +34,13 @@ def stop_signals(*, at_the_second: Callable[[], object]) -> Generator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_when_input_ends() -> None:
+    """Take the end of the standard input for a wish to stop; it ends with whoever holds it open."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="stdin-watch", daemon=True).start()
