@@ -159,8 +159,8 @@ train-checkpoint: $(STAMP) ## Train the checkpoint that ships anew in .training 
 	$(BIN)/python -m services.engine.training all --work .training --output .training/checkpoint
 
 .PHONY: docs
-docs: ## Where the documentation begins
-	@echo "The documentation is Markdown: begin at docs/index.md and services/README.md."
+docs: $(STAMP) $(TYPESCRIPT_STAMP) ## The documentation as a site in site/ (warnings are errors)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: clean
 clean: ## Remove what runs and caches left behind (keeps .venv and the data in .atelier)

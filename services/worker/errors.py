@@ -11,3 +11,7 @@ class RecorderUnavailableError(WorkerError):
 
 class ResultRefusedError(WorkerError):
     """The recorder will never take this result."""
+
+
+class FetchError(WorkerError):
+    """A model cannot be fetched; the message says what to mend."""
