@@ -7,6 +7,7 @@ from atelier.v1 import billing_service_pb2_grpc
 from database.pool import Connection, Pool
 from metering.invoice_drafts import Issuer
 from services.gateway.errors import not_found
+from services.gateway.margin_reports import MarginReports
 from services.gateway.page_tokens import PageTokens
 from tenants.ids import TenantId
 from tenants.tenant_store import Tenant, get_tenant
@@ -31,6 +32,7 @@ class BillingCalls(billing_service_pb2_grpc.BillingServiceServicer):
         self._invoice_grace = invoice_grace
         self._page_tokens = page_tokens
         self._now = now
+        self._margin_reports = MarginReports()
 
 
 async def existing_tenant(conn: Connection, tenant_id: TenantId, name: str) -> Tenant:

@@ -21,6 +21,7 @@ from metering.margins import (
     MarginDimension,
     MarginFilter,
     MarginKey,
+    MarginReport,
     query_margin,
 )
 from services.gateway import operator_requests, resource_names
@@ -28,6 +29,7 @@ from services.gateway.billing_calls import BillingCalls
 from services.gateway.callers import current_caller
 from services.gateway.conversions import enum_text, to_datetime, to_money, to_timestamp
 from services.gateway.errors import already_exists, invalid_field
+from services.gateway.margin_reports import MarginQuestion
 from services.gateway.once import once_key
 from services.gateway.page_tokens import Position
 from services.gateway.pages import PageRequest
@@ -85,10 +87,13 @@ class MarginCalls(BillingCalls):
             MarginDimension(enum_text(cost_pb2.MarginDimension, number))
             for number in request.group_by
         ]
-        async with transaction(self._operator_pool) as conn:
-            report = await query_margin(conn, _chosen(request), group_by=dimensions)
+        question = MarginQuestion(chosen=_chosen(request), group_by=tuple(dimensions))
+        report = await self._margin_reports.report(
+            question, lambda: self._work_out(question), is_first_page=pages.position is None
+        )
         first = int(pages.position[0]) if pages.position else 0
-        numbered = list(enumerate(report.groups(), start=1))[first : first + pages.limit]
+        groups = report.groups[first : first + pages.limit]
+        numbered = list(enumerate(groups, start=first + 1))
         page = pages.page(numbered, position=lambda row: (str(row[0]),))
         return billing_service_pb2.QueryMarginResponse(
             groups=[
@@ -98,9 +103,13 @@ class MarginCalls(BillingCalls):
             next_page_token=page.next_page_token,
             totals=[
                 _margin_message(margin, currency)
-                for currency, margin in sorted(report.totals().items())
+                for currency, margin in sorted(report.totals.items())
             ],
         )
+
+    async def _work_out(self, question: MarginQuestion) -> MarginReport:
+        async with transaction(self._operator_pool) as conn:
+            return await query_margin(conn, question.chosen, group_by=question.group_by)
 
 
 def _cost_document(wanted: cost_pb2.CostVersion) -> CostDocument:
