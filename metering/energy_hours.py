@@ -126,6 +126,7 @@ async def store_open_hours(conn: AsyncConnection, *, hours_max: int) -> list[Rec
     rows = [asdict(hour) | {"is_final": hour.is_final} for hour in found]
     async with conn.cursor() as cursor:
         await cursor.executemany(_QUERIES["store_hour"], rows)
+        await cursor.executemany(_QUERIES["note_sealed"], [row for row in rows if row["is_final"]])
     await store_parked(conn, [parked for hour in found for parked in hour.parked_hours])
     return found
 

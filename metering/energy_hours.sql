@@ -7,17 +7,29 @@ WHERE hour_start_time >= %(since_hour)s AND hour_start_time < %(until_hour)s
 ORDER BY gpu_id, hour_start_time;
 
 -- name: hours_to_store
--- Never stored, not yet sealed, or grown since; what was looked at the longest ago comes first.
+-- Never sealed, or grown since; what was looked at the longest ago comes first. Sealed ones are in no index that is read.
 SELECT reading.gpu_id, reading.hour_start_time
 FROM (
-    SELECT gpu_id, hour_start_time, sum(last_number) AS segment_mark
+    SELECT DISTINCT gpu_id, hour_start_time
     FROM energy_readings
-    GROUP BY gpu_id, hour_start_time
+    WHERE sealed_number IS DISTINCT FROM last_number
 ) AS reading
 LEFT JOIN energy_hours AS hour USING (gpu_id, hour_start_time)
-WHERE hour.seal_time IS NULL OR hour.segment_mark <> reading.segment_mark
 ORDER BY hour.update_time NULLS FIRST, reading.gpu_id, reading.hour_start_time
 LIMIT %(limit)s;
+
+-- name: note_sealed
+-- As they were when the hour was worked out: readings that have grown meanwhile stay open.
+UPDATE energy_readings AS reading
+SET sealed_number = seen.last_number
+FROM (
+    SELECT gpu_id, epoch, hour_start_time, last_number,
+        sum(last_number) OVER (PARTITION BY gpu_id, hour_start_time) AS segment_mark
+    FROM energy_readings
+    WHERE gpu_id = %(gpu_id)s AND hour_start_time = %(hour_start_time)s
+) AS seen
+WHERE reading.gpu_id = seen.gpu_id AND reading.epoch = seen.epoch
+    AND reading.hour_start_time = seen.hour_start_time AND seen.segment_mark = %(segment_mark)s;
 
 -- name: reconcile
 -- Where each joule went. A share counts by what became of its attempt; one that names no attempt of its own tenant is

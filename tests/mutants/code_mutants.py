@@ -331,4 +331,32 @@ CODE_MUTANTS: Final = (
         "WHERE false",
         f"{MONEY}/test_ledger_chain.py",
     ),
+    _mutant(
+        "late energy is added to the sums and the early part stays in them",
+        "metering/energy_amendments.sql",
+        "energy_millijoules = rolled.energy_millijoules - summed.energy_millijoules,",
+        "energy_millijoules = rolled.energy_millijoules,",
+        f"{MONEY}/test_energy_amendments.py",
+    ),
+    _mutant(
+        "an amended image leaves the sums for good",
+        "metering/energy_amendments.sql",
+        "    SELECT tenant_id, image_id\n    FROM summed\n",
+        "    SELECT tenant_id, image_id\n    FROM summed WHERE false\n",
+        f"{MONEY}/test_energy_amendments.py",
+    ),
+    _mutant(
+        "an invoice shows the energy that was known when it was charged",
+        "metering/invoice_usage.sql",
+        "JOIN shown_usage AS used ON",
+        "JOIN usage_records AS used ON",
+        f"{MONEY}/test_energy_amendments.py",
+    ),
+    _mutant(
+        "a page of days ends a day early",
+        "metering/usage_reports.sql",
+        "LIMIT 1 OFFSET %(days)s::bigint - 1",
+        "LIMIT 1 OFFSET greatest(0, %(days)s::bigint - 2)",
+        f"{MONEY}/test_usage_roll_ups.py",
+    ),
 )
