@@ -15,7 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    snapshot_download,  # pyright: ignore[reportUnknownVariableType] - it names tqdm's class
+)
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
