@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
+import docker
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig
 from pydantic import TypeAdapter
+from requests import RequestException
 
-import docker
 from tenants.launchers.cdi import CdiDevice, read_cdi_devices
 from tenants.launchers.confinement import Confinement
 from tenants.launchers.container_engine import (
@@ -26,6 +27,7 @@ from tenants.launchers.container_engine import (
     examine_engine,
 )
 from tenants.launchers.container_order import (
+    LOG_LABEL,
     WRITABLE_MOUNTS,
     ContainerWish,
     container_arguments,
@@ -39,6 +41,8 @@ from tenants.tenant_directories import group_of
 _READ_BACK: Final = ["python", "-m", "tenants.launchers.confinement"]
 _CONFINEMENT: Final = TypeAdapter(Confinement)
 _CALL_SECONDS: Final = 60
+# What docker-py raises itself, and what it lets through when the engine is not there.
+_ENGINE_ERRORS: Final = (DockerException, RequestException)
 _LOG_TAIL_LINES: Final = 200
 
 
@@ -98,7 +102,7 @@ class ContainerLauncher:
                 f"The engine has no image {self._options.image}: build it from docker/Dockerfile "
                 "(target worker), or pull it."
             ) from error
-        except DockerException as error:
+        except _ENGINE_ERRORS as error:
             raise LauncherUnavailableError(
                 f"The launcher `container` needs Docker Engine >= 25, and none answers: {error}"
             ) from error
@@ -126,9 +130,9 @@ class ContainerLauncher:
                 self._hold_to(container, self._required(order, user, device))
                 container.reload()
             except BaseException:
-                _remove(container, order.log_path)
+                _remove(container)
                 raise
-        except DockerException as error:
+        except _ENGINE_ERRORS as error:
             raise WorkerRefusedError(f"Docker did not start it: {error}") from error
         return StartedWorker(
             session_id=order.session_id,
@@ -137,12 +141,16 @@ class ContainerLauncher:
         )
 
     def is_running(self, worker: StartedWorker) -> bool:
-        container = self._find(worker)
+        try:
+            container = self._find(worker)
+        except RequestException:
+            # An engine that does not answer says nothing about its containers.
+            return True
         if container is None:
             return False
         if container.status in {"created", "running", "paused"}:
             return True
-        _remove(container, None)
+        _remove(container)
         return False
 
     def ask_to_end(self, worker: StartedWorker) -> None:
@@ -157,7 +165,7 @@ class ContainerLauncher:
         label = "=".join(next(iter(labels(self._mark).items())))
         for container in self._known_client.containers.list(all=True, filters={"label": label}):
             if container.id not in kept:
-                _remove(container, None)
+                _remove(container)
 
     @property
     def _known_client(self) -> docker.DockerClient:
@@ -237,16 +245,15 @@ class ContainerLauncher:
         return None
 
     def _signal(self, worker: StartedWorker, name: str) -> None:
-        if (container := self._find(worker)) is not None:
-            # Docker refuses to signal what has just ended.
-            with suppress(APIError):
+        # Docker refuses to signal what has just ended; without an answer the next look tries again.
+        with suppress(APIError, RequestException):
+            if (container := self._find(worker)) is not None:
                 container.kill(name)
 
 
-def _remove(container: Container, log_path: Path | None) -> None:
-    """Take away a container; what it said at the end is kept where it is asked for."""
+def _remove(container: Container) -> None:
+    """Take away a container; what it said at the end is kept where its order wanted it."""
+    with suppress(APIError, OSError), Path(container.labels[LOG_LABEL]).open("ab") as log:
+        log.write(container.logs(tail=_LOG_TAIL_LINES))
     with suppress(APIError):
-        if log_path is not None:
-            with log_path.open("ab") as log:
-                log.write(container.logs(tail=_LOG_TAIL_LINES))
         container.remove(force=True)

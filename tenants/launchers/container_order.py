@@ -17,6 +17,7 @@ SECCOMP_PROFILE: Final = Path(__file__).with_name("seccomp.json")
 # What is written in a container: nothing but these, and all in memory.
 WRITABLE_MOUNTS: Final = frozenset({"/dev/mqueue", "/dev/shm", "/tmp"})  # noqa: S108 -- the container's
 _RUN_LABEL: Final = "atelier.run-directory"
+LOG_LABEL: Final = "atelier.log-path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ def container_arguments(order: WorkerOrder, wish: ContainerWish) -> dict[str, An
     return {
         "image": wish.image,
         "name": container_name(order),
-        "labels": labels(order.mark),
+        "labels": {**labels(order.mark), LOG_LABEL: str(order.log_path)},
         "environment": {
             **worker_environment(order),
             "HOME": "/tmp",  # noqa: S108 -- the container's own
