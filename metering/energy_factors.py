@@ -16,7 +16,9 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from metering.errors import EnergyFactorsInvalidError
+from metering.money import exact_text
 
+_CARBON_PLACES: Final = Decimal("0.001")
 _MILLIJOULES_PER_KWH: Final = 3_600_000_000
 # Twice what the worst grid and the worst building have; more is a slip of the pen.
 _CARBON_GRAMS_PER_KWH_MAX: Final = 2_000
@@ -61,6 +63,11 @@ class EnergyFactors:
 def kilowatt_hours(energy_millijoules: int) -> Decimal:
     """Write millijoules as kilowatt-hours, to 28 digits."""
     return Decimal(energy_millijoules) / _MILLIJOULES_PER_KWH
+
+
+def carbon_text(carbon_grams: Decimal) -> str:
+    """Write grams to the milligram; an image has some hundredths of a gram."""
+    return exact_text(carbon_grams.quantize(_CARBON_PLACES))
 
 
 def read_energy_factors(path: Path) -> tuple[EnergyFactors, ...]:

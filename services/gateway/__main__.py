@@ -298,6 +298,7 @@ def _servicers(
             pool=pool,
             page_tokens=page_tokens,
             issuer_name=settings.seller_legal_name,
+            energy_factors=_issuer(settings).energy_factors,
             now=_now,
         ),
         billing=BillingService(

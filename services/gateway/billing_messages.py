@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import Final
 
 from atelier.v1 import billing_service_pb2, image_pb2
+from metering.energy_factors import carbon_text
 from metering.invoice_document import (
     CreditNote,
     Invoice,
@@ -22,7 +21,6 @@ from services.gateway.conversions import enum_number, to_money, to_timestamp
 from services.gateway.job_messages import energy_source_number
 
 # A milligram: far below what a single image stands for.
-_CARBON_PLACES: Final = Decimal("0.001")
 
 
 def balance_message(balance: Balance, *, read_time: datetime) -> billing_service_pb2.Balance:
@@ -120,9 +118,7 @@ def _energy_message(part: InvoiceEnergy) -> billing_service_pb2.InvoiceEnergy:
         energy_error_millijoules=part.energy_error_millijoules,
     )
     if part.factors is not None:
-        message.carbon_grams = exact_text(
-            part.factors.carbon_grams(part.energy_millijoules).quantize(_CARBON_PLACES)
-        )
+        message.carbon_grams = carbon_text(part.factors.carbon_grams(part.energy_millijoules))
         message.pue = exact_text(part.factors.pue)
         message.carbon_grams_per_kwh = exact_text(part.factors.carbon_grams_per_kwh)
         message.factors_source = part.factors.source

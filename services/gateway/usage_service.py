@@ -2,13 +2,18 @@
 
 from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
+from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import grpc.aio
 
 from atelier.v1 import image_pb2, usage_service_pb2, usage_service_pb2_grpc
 from database.pool import Pool, tenant_snapshot, tenant_transaction
+from metering.energy_factors import EnergyFactors, carbon_text
 from metering.focus import FocusAccount
+from metering.money import exact_text
+from metering.usage_carbon import ALL_GROUPS, carbon_of
 from metering.usage_records import Receipt, UsageOutcome, UsageRecord, get_receipts
 from metering.usage_reports import (
     UsageDimension,
@@ -51,11 +56,13 @@ class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
         pool: Pool,
         page_tokens: PageTokens,
         issuer_name: str,
+        energy_factors: tuple[EnergyFactors, ...],
         now: Callable[[], datetime],
     ) -> None:
         self._pool = pool
         self._page_tokens = page_tokens
         self._issuer_name = issuer_name
+        self._energy_factors = energy_factors
         self._now = now
 
     async def ListUsageRecords(
@@ -100,23 +107,34 @@ class UsageService(usage_service_pb2_grpc.UsageServiceServicer):
             tenant = await get_tenant(conn, tenant_id)
             if tenant is None:
                 raise not_found(request.parent)
-            report = await query_usage(
+            query = partial(
+                query_usage,
                 conn,
                 tenant_id=tenant_id,
                 time_zone=tenant.time_zone,
                 group_by=dimensions,
-                chosen=chosen,
-                limit=pages.limit,
-                offset=offset,
-                from_day=from_day,
                 label_key=request.label_key,
+            )
+            report = await query(chosen=chosen, limit=pages.limit, offset=offset, from_day=from_day)
+            carbon = await carbon_of(
+                report,
+                chosen=chosen,
+                versions=self._energy_factors,
+                query_all=lambda part: query(chosen=part, limit=ALL_GROUPS),
             )
         placed = with_places(report.groups, from_day=from_day, offset=offset)
         page = pages.page(placed, position=lambda row: row[0])
         return usage_service_pb2.QueryUsageResponse(
-            groups=[_group_message(row, dimensions, tenant_id) for _, row in page.rows],
+            groups=[
+                _group_message(row, dimensions, tenant_id, carbon_grams=grams)
+                # A group more was read than is shown, to know whether there is a next page.
+                for (_, row), grams in zip(page.rows, carbon.groups, strict=False)
+            ],
             next_page_token=page.next_page_token,
-            total=_group_message(report.total, (), tenant_id) if report.total else None,
+            total=_group_message(report.total, (), tenant_id, carbon_grams=carbon.total)
+            if report.total
+            else None,
+            carbon_factors=[_factors_message(version) for version in carbon.factors],
         )
 
     async def ExportUsage(
@@ -221,8 +239,21 @@ def _record_message(record: UsageRecord, receipt: Receipt) -> usage_service_pb2.
     )
 
 
+def _factors_message(version: EnergyFactors) -> usage_service_pb2.CarbonFactors:
+    return usage_service_pb2.CarbonFactors(
+        effective_time=to_timestamp(version.effective_time),
+        pue=exact_text(version.pue),
+        carbon_grams_per_kwh=exact_text(version.carbon_grams_per_kwh),
+        source=version.source,
+    )
+
+
 def _group_message(
-    row: UsageSum, dimensions: Collection[UsageDimension], tenant_id: TenantId
+    row: UsageSum,
+    dimensions: Collection[UsageDimension],
+    tenant_id: TenantId,
+    *,
+    carbon_grams: Decimal | None,
 ) -> usage_service_pb2.UsageGroup:
     return usage_service_pb2.UsageGroup(
         group_values=[_group_value(row, dimension, tenant_id) for dimension in dimensions],
@@ -237,6 +268,7 @@ def _group_message(
         energy_source=energy_source_number(row.energy_source),
         overhead_millijoules=row.overhead_millijoules,
         price=to_money(row.billed_cost_nanos, row.currency),
+        carbon_grams="" if carbon_grams is None else carbon_text(carbon_grams),
     )
 
 

@@ -371,6 +371,7 @@ class UsageGroup(_message.Message):
     ENERGY_SOURCE_FIELD_NUMBER: _builtins.int
     OVERHEAD_MILLIJOULES_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
+    CARBON_GRAMS_FIELD_NUMBER: _builtins.int
     image_count: _builtins.int
     """Images that ended, however."""
     succeeded_count: _builtins.int
@@ -392,6 +393,10 @@ class UsageGroup(_message.Message):
     overhead_millijoules: _builtins.int
     """Energy of the tenant's attempts that came to nothing: shown, not billed. Set only where the
     grouping allows it (DAY, MODEL, JOB or none).
+    """
+    carbon_grams: _builtins.str
+    """Grams of CO2 equivalent of energy_millijoules, a decimal number: energy × PUE × carbon intensity
+    of its time. Empty where the operator has set no factors for all of that time.
     """
     @_builtins.property
     def group_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -416,14 +421,51 @@ class UsageGroup(_message.Message):
         energy_source: _energy_pb2.EnergySource.ValueType = ...,
         overhead_millijoules: _builtins.int = ...,
         price: _money_pb2.Money | None = ...,
+        carbon_grams: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_count", b"blocked_count", "cancelled_count", b"cancelled_count", "energy_error_millijoules", b"energy_error_millijoules", "energy_millijoules", b"energy_millijoules", "energy_source", b"energy_source", "failed_count", b"failed_count", "gpu_seconds", b"gpu_seconds", "group_values", b"group_values", "image_count", b"image_count", "overhead_millijoules", b"overhead_millijoules", "price", b"price", "succeeded_count", b"succeeded_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_count", b"blocked_count", "cancelled_count", b"cancelled_count", "carbon_grams", b"carbon_grams", "energy_error_millijoules", b"energy_error_millijoules", "energy_millijoules", b"energy_millijoules", "energy_source", b"energy_source", "failed_count", b"failed_count", "gpu_seconds", b"gpu_seconds", "group_values", b"group_values", "image_count", b"image_count", "overhead_millijoules", b"overhead_millijoules", "price", b"price", "succeeded_count", b"succeeded_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsageGroup: _TypeAlias = UsageGroup  # noqa: Y015
+
+@_typing.final
+class CarbonFactors(_message.Message):
+    """From energy to CO2 equivalent, for what was used from a time on until the next one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    PUE_FIELD_NUMBER: _builtins.int
+    CARBON_GRAMS_PER_KWH_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    pue: _builtins.str
+    """Power usage effectiveness, a decimal number."""
+    carbon_grams_per_kwh: _builtins.str
+    """Grams of CO2 equivalent per kWh, a decimal number."""
+    source: _builtins.str
+    """Where they come from."""
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """When they begin to hold."""
+
+    def __init__(
+        self,
+        *,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        pue: _builtins.str = ...,
+        carbon_grams_per_kwh: _builtins.str = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carbon_grams_per_kwh", b"carbon_grams_per_kwh", "effective_time", b"effective_time", "pue", b"pue", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarbonFactors: _TypeAlias = CarbonFactors  # noqa: Y015
 
 @_typing.final
 class QueryUsageResponse(_message.Message):
@@ -434,6 +476,7 @@ class QueryUsageResponse(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    CARBON_FACTORS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """For the next page; empty at the end."""
     @_builtins.property
@@ -444,16 +487,21 @@ class QueryUsageResponse(_message.Message):
     def total(self) -> Global___UsageGroup:
         """Over everything the filter lets through, whatever the page."""
 
+    @_builtins.property
+    def carbon_factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___CarbonFactors]:
+        """By which carbon_grams were worked out, the oldest first."""
+
     def __init__(
         self,
         *,
         groups: _abc.Iterable[Global___UsageGroup] | None = ...,
         next_page_token: _builtins.str = ...,
         total: Global___UsageGroup | None = ...,
+        carbon_factors: _abc.Iterable[Global___CarbonFactors] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "next_page_token", b"next_page_token", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carbon_factors", b"carbon_factors", "groups", b"groups", "next_page_token", b"next_page_token", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

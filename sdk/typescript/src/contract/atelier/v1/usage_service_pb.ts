@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/usage_service.proto.
  */
 export const file_atelier_v1_usage_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hdGVsaWVyL3YxL3VzYWdlX3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEilgMKC1VzYWdlUmVjb3JkEg0KBWltYWdlGAEgASgJEicKB291dGNvbWUYAiABKA4yFi5hdGVsaWVyLnYxLkltYWdlU3RhdGUSFgoOZmFpbHVyZV9yZWFzb24YAyABKAkSDwoHYXBpX2tleRgEIAEoCRIPCgdwcm9qZWN0GAUgASgJEjMKBmxhYmVscxgGIAMoCzIjLmF0ZWxpZXIudjEuVXNhZ2VSZWNvcmQuTGFiZWxzRW50cnkSHgoEdGllchgHIAEoDjIQLmF0ZWxpZXIudjEuVGllchINCgV3aWR0aBgIIAEoBRIOCgZoZWlnaHQYCSABKAUSGwoTbnVtX2luZmVyZW5jZV9zdGVwcxgKIAEoBRIkCgdyZWNlaXB0GAsgASgLMhMuYXRlbGllci52MS5SZWNlaXB0Ei8KC2NoYXJnZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIt0BCgtVc2FnZUZpbHRlchIuCgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoFbW9kZWwYAyABKAlCABIRCgdhcGlfa2V5GAQgASgJQgASEQoHcHJvamVjdBgFIAEoCUIAEg0KA2pvYhgGIAEoCUIAEioKCG91dGNvbWVzGAcgAygOMhYuYXRlbGllci52MS5JbWFnZVN0YXRlQgAifwoXTGlzdFVzYWdlUmVjb3Jkc1JlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASEwoJcGFnZV9zaXplGAIgASgFQgASFAoKcGFnZV90b2tlbhgDIAEoCUIAEicKBmZpbHRlchgEIAEoCzIXLmF0ZWxpZXIudjEuVXNhZ2VGaWx0ZXIiYwoYTGlzdFVzYWdlUmVjb3Jkc1Jlc3BvbnNlEi4KDXVzYWdlX3JlY29yZHMYASADKAsyFy5hdGVsaWVyLnYxLlVzYWdlUmVjb3JkEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLAAQoRUXVlcnlVc2FnZVJlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASJwoGZmlsdGVyGAIgASgLMhcuYXRlbGllci52MS5Vc2FnZUZpbHRlchIuCghncm91cF9ieRgDIAMoDjIaLmF0ZWxpZXIudjEuVXNhZ2VEaW1lbnNpb25CABITCglsYWJlbF9rZXkYBCABKAlCABITCglwYWdlX3NpemUYBSABKAVCABIUCgpwYWdlX3Rva2VuGAYgASgJQgA6ACLaAgoKVXNhZ2VHcm91cBIUCgxncm91cF92YWx1ZXMYASADKAkSEwoLaW1hZ2VfY291bnQYAiABKAMSFwoPc3VjY2VlZGVkX2NvdW50GAMgASgDEhQKDGZhaWxlZF9jb3VudBgEIAEoAxIVCg1ibG9ja2VkX2NvdW50GAUgASgDEhcKD2NhbmNlbGxlZF9jb3VudBgGIAEoAxITCgtncHVfc2Vjb25kcxgHIAEoARIaChJlbmVyZ3lfbWlsbGlqb3VsZXMYCCABKAMSIAoYZW5lcmd5X2Vycm9yX21pbGxpam91bGVzGAkgASgDEi8KDWVuZXJneV9zb3VyY2UYCiABKA4yGC5hdGVsaWVyLnYxLkVuZXJneVNvdXJjZRIcChRvdmVyaGVhZF9taWxsaWpvdWxlcxgLIAEoAxIgCgVwcmljZRgMIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkifAoSUXVlcnlVc2FnZVJlc3BvbnNlEiYKBmdyb3VwcxgBIAMoCzIWLmF0ZWxpZXIudjEuVXNhZ2VHcm91cBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSJQoFdG90YWwYAyABKAsyFi5hdGVsaWVyLnYxLlVzYWdlR3JvdXAifAoSRXhwb3J0VXNhZ2VSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEicKBmZpbHRlchgCIAEoCzIXLmF0ZWxpZXIudjEuVXNhZ2VGaWx0ZXISKwoEa2luZBgDIAEoDjIbLmF0ZWxpZXIudjEuVXNhZ2VFeHBvcnRLaW5kQgAiVgoTRXhwb3J0VXNhZ2VSZXNwb25zZRImCgRmaWxlGAEgASgLMhYuYXRlbGllci52MS5FeHBvcnRGaWxlSAASDwoFY2h1bmsYAiABKAxIAEIGCgRwYXJ0IjUKCkV4cG9ydEZpbGUSEQoJZmlsZV9uYW1lGAEgASgJEhQKDGNvbnRlbnRfdHlwZRgCIAEoCSqKAgoOVXNhZ2VEaW1lbnNpb24SHwobVVNBR0VfRElNRU5TSU9OX1VOU1BFQ0lGSUVEEAASFwoTVVNBR0VfRElNRU5TSU9OX0RBWRABEhkKFVVTQUdFX0RJTUVOU0lPTl9NT0RFTBACEhsKF1VTQUdFX0RJTUVOU0lPTl9BUElfS0VZEAMSGwoXVVNBR0VfRElNRU5TSU9OX1BST0pFQ1QQBBIZChVVU0FHRV9ESU1FTlNJT05fTEFCRUwQBRIYChRVU0FHRV9ESU1FTlNJT05fU0laRRAGEhsKF1VTQUdFX0RJTUVOU0lPTl9PVVRDT01FEAcSFwoTVVNBR0VfRElNRU5TSU9OX0pPQhAIKosBCg9Vc2FnZUV4cG9ydEtpbmQSIQodVVNBR0VfRVhQT1JUX0tJTkRfVU5TUEVDSUZJRUQQABIZChVVU0FHRV9FWFBPUlRfS0lORF9DU1YQARIdChlVU0FHRV9FWFBPUlRfS0lORF9QQVJRVUVUEAISGwoXVVNBR0VfRVhQT1JUX0tJTkRfRk9DVVMQAzKMAgoMVXNhZ2VTZXJ2aWNlEl0KEExpc3RVc2FnZVJlY29yZHMSIy5hdGVsaWVyLnYxLkxpc3RVc2FnZVJlY29yZHNSZXF1ZXN0GiQuYXRlbGllci52MS5MaXN0VXNhZ2VSZWNvcmRzUmVzcG9uc2USSwoKUXVlcnlVc2FnZRIdLmF0ZWxpZXIudjEuUXVlcnlVc2FnZVJlcXVlc3QaHi5hdGVsaWVyLnYxLlF1ZXJ5VXNhZ2VSZXNwb25zZRJQCgtFeHBvcnRVc2FnZRIeLmF0ZWxpZXIudjEuRXhwb3J0VXNhZ2VSZXF1ZXN0Gh8uYXRlbGllci52MS5FeHBvcnRVc2FnZVJlc3BvbnNlMAFiBnByb3RvMw", [file_atelier_v1_energy, file_atelier_v1_image, file_atelier_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("Ch5hdGVsaWVyL3YxL3VzYWdlX3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEilgMKC1VzYWdlUmVjb3JkEg0KBWltYWdlGAEgASgJEicKB291dGNvbWUYAiABKA4yFi5hdGVsaWVyLnYxLkltYWdlU3RhdGUSFgoOZmFpbHVyZV9yZWFzb24YAyABKAkSDwoHYXBpX2tleRgEIAEoCRIPCgdwcm9qZWN0GAUgASgJEjMKBmxhYmVscxgGIAMoCzIjLmF0ZWxpZXIudjEuVXNhZ2VSZWNvcmQuTGFiZWxzRW50cnkSHgoEdGllchgHIAEoDjIQLmF0ZWxpZXIudjEuVGllchINCgV3aWR0aBgIIAEoBRIOCgZoZWlnaHQYCSABKAUSGwoTbnVtX2luZmVyZW5jZV9zdGVwcxgKIAEoBRIkCgdyZWNlaXB0GAsgASgLMhMuYXRlbGllci52MS5SZWNlaXB0Ei8KC2NoYXJnZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIt0BCgtVc2FnZUZpbHRlchIuCgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoFbW9kZWwYAyABKAlCABIRCgdhcGlfa2V5GAQgASgJQgASEQoHcHJvamVjdBgFIAEoCUIAEg0KA2pvYhgGIAEoCUIAEioKCG91dGNvbWVzGAcgAygOMhYuYXRlbGllci52MS5JbWFnZVN0YXRlQgAifwoXTGlzdFVzYWdlUmVjb3Jkc1JlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASEwoJcGFnZV9zaXplGAIgASgFQgASFAoKcGFnZV90b2tlbhgDIAEoCUIAEicKBmZpbHRlchgEIAEoCzIXLmF0ZWxpZXIudjEuVXNhZ2VGaWx0ZXIiYwoYTGlzdFVzYWdlUmVjb3Jkc1Jlc3BvbnNlEi4KDXVzYWdlX3JlY29yZHMYASADKAsyFy5hdGVsaWVyLnYxLlVzYWdlUmVjb3JkEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLAAQoRUXVlcnlVc2FnZVJlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASJwoGZmlsdGVyGAIgASgLMhcuYXRlbGllci52MS5Vc2FnZUZpbHRlchIuCghncm91cF9ieRgDIAMoDjIaLmF0ZWxpZXIudjEuVXNhZ2VEaW1lbnNpb25CABITCglsYWJlbF9rZXkYBCABKAlCABITCglwYWdlX3NpemUYBSABKAVCABIUCgpwYWdlX3Rva2VuGAYgASgJQgA6ACLwAgoKVXNhZ2VHcm91cBIUCgxncm91cF92YWx1ZXMYASADKAkSEwoLaW1hZ2VfY291bnQYAiABKAMSFwoPc3VjY2VlZGVkX2NvdW50GAMgASgDEhQKDGZhaWxlZF9jb3VudBgEIAEoAxIVCg1ibG9ja2VkX2NvdW50GAUgASgDEhcKD2NhbmNlbGxlZF9jb3VudBgGIAEoAxITCgtncHVfc2Vjb25kcxgHIAEoARIaChJlbmVyZ3lfbWlsbGlqb3VsZXMYCCABKAMSIAoYZW5lcmd5X2Vycm9yX21pbGxpam91bGVzGAkgASgDEi8KDWVuZXJneV9zb3VyY2UYCiABKA4yGC5hdGVsaWVyLnYxLkVuZXJneVNvdXJjZRIcChRvdmVyaGVhZF9taWxsaWpvdWxlcxgLIAEoAxIgCgVwcmljZRgMIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSFAoMY2FyYm9uX2dyYW1zGA0gASgJIn4KDUNhcmJvbkZhY3RvcnMSMgoOZWZmZWN0aXZlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgsKA3B1ZRgCIAEoCRIcChRjYXJib25fZ3JhbXNfcGVyX2t3aBgDIAEoCRIOCgZzb3VyY2UYBCABKAkirwEKElF1ZXJ5VXNhZ2VSZXNwb25zZRImCgZncm91cHMYASADKAsyFi5hdGVsaWVyLnYxLlVzYWdlR3JvdXASFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEiUKBXRvdGFsGAMgASgLMhYuYXRlbGllci52MS5Vc2FnZUdyb3VwEjEKDmNhcmJvbl9mYWN0b3JzGAQgAygLMhkuYXRlbGllci52MS5DYXJib25GYWN0b3JzInwKEkV4cG9ydFVzYWdlUmVxdWVzdBIQCgZwYXJlbnQYASABKAlCABInCgZmaWx0ZXIYAiABKAsyFy5hdGVsaWVyLnYxLlVzYWdlRmlsdGVyEisKBGtpbmQYAyABKA4yGy5hdGVsaWVyLnYxLlVzYWdlRXhwb3J0S2luZEIAIlYKE0V4cG9ydFVzYWdlUmVzcG9uc2USJgoEZmlsZRgBIAEoCzIWLmF0ZWxpZXIudjEuRXhwb3J0RmlsZUgAEg8KBWNodW5rGAIgASgMSABCBgoEcGFydCI1CgpFeHBvcnRGaWxlEhEKCWZpbGVfbmFtZRgBIAEoCRIUCgxjb250ZW50X3R5cGUYAiABKAkqigIKDlVzYWdlRGltZW5zaW9uEh8KG1VTQUdFX0RJTUVOU0lPTl9VTlNQRUNJRklFRBAAEhcKE1VTQUdFX0RJTUVOU0lPTl9EQVkQARIZChVVU0FHRV9ESU1FTlNJT05fTU9ERUwQAhIbChdVU0FHRV9ESU1FTlNJT05fQVBJX0tFWRADEhsKF1VTQUdFX0RJTUVOU0lPTl9QUk9KRUNUEAQSGQoVVVNBR0VfRElNRU5TSU9OX0xBQkVMEAUSGAoUVVNBR0VfRElNRU5TSU9OX1NJWkUQBhIbChdVU0FHRV9ESU1FTlNJT05fT1VUQ09NRRAHEhcKE1VTQUdFX0RJTUVOU0lPTl9KT0IQCCqLAQoPVXNhZ2VFeHBvcnRLaW5kEiEKHVVTQUdFX0VYUE9SVF9LSU5EX1VOU1BFQ0lGSUVEEAASGQoVVVNBR0VfRVhQT1JUX0tJTkRfQ1NWEAESHQoZVVNBR0VfRVhQT1JUX0tJTkRfUEFSUVVFVBACEhsKF1VTQUdFX0VYUE9SVF9LSU5EX0ZPQ1VTEAMyjAIKDFVzYWdlU2VydmljZRJdChBMaXN0VXNhZ2VSZWNvcmRzEiMuYXRlbGllci52MS5MaXN0VXNhZ2VSZWNvcmRzUmVxdWVzdBokLmF0ZWxpZXIudjEuTGlzdFVzYWdlUmVjb3Jkc1Jlc3BvbnNlEksKClF1ZXJ5VXNhZ2USHS5hdGVsaWVyLnYxLlF1ZXJ5VXNhZ2VSZXF1ZXN0Gh4uYXRlbGllci52MS5RdWVyeVVzYWdlUmVzcG9uc2USUAoLRXhwb3J0VXNhZ2USHi5hdGVsaWVyLnYxLkV4cG9ydFVzYWdlUmVxdWVzdBofLmF0ZWxpZXIudjEuRXhwb3J0VXNhZ2VSZXNwb25zZTABYgZwcm90bzM", [file_atelier_v1_energy, file_atelier_v1_image, file_atelier_v1_money, file_google_protobuf_timestamp]);
 
 /**
  * What one image took and cost.
@@ -399,6 +399,14 @@ export type UsageGroup = Message<"atelier.v1.UsageGroup"> & {
    * @generated from field: atelier.v1.Money price = 12;
    */
   price?: Money | undefined;
+
+  /**
+   * Grams of CO2 equivalent of energy_millijoules, a decimal number: energy × PUE × carbon intensity
+   * of its time. Empty where the operator has set no factors for all of that time.
+   *
+   * @generated from field: string carbon_grams = 13;
+   */
+  carbonGrams: string;
 };
 
 /**
@@ -407,6 +415,48 @@ export type UsageGroup = Message<"atelier.v1.UsageGroup"> & {
  */
 export const UsageGroupSchema: GenMessage<UsageGroup> = /*@__PURE__*/
   messageDesc(file_atelier_v1_usage_service, 5);
+
+/**
+ * From energy to CO2 equivalent, for what was used from a time on until the next one.
+ *
+ * @generated from message atelier.v1.CarbonFactors
+ */
+export type CarbonFactors = Message<"atelier.v1.CarbonFactors"> & {
+  /**
+   * When they begin to hold.
+   *
+   * @generated from field: google.protobuf.Timestamp effective_time = 1;
+   */
+  effectiveTime?: Timestamp | undefined;
+
+  /**
+   * Power usage effectiveness, a decimal number.
+   *
+   * @generated from field: string pue = 2;
+   */
+  pue: string;
+
+  /**
+   * Grams of CO2 equivalent per kWh, a decimal number.
+   *
+   * @generated from field: string carbon_grams_per_kwh = 3;
+   */
+  carbonGramsPerKwh: string;
+
+  /**
+   * Where they come from.
+   *
+   * @generated from field: string source = 4;
+   */
+  source: string;
+};
+
+/**
+ * Describes the message atelier.v1.CarbonFactors.
+ * Use `create(CarbonFactorsSchema)` to create a new message.
+ */
+export const CarbonFactorsSchema: GenMessage<CarbonFactors> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_usage_service, 6);
 
 /**
  * Sums.
@@ -434,6 +484,13 @@ export type QueryUsageResponse = Message<"atelier.v1.QueryUsageResponse"> & {
    * @generated from field: atelier.v1.UsageGroup total = 3;
    */
   total?: UsageGroup | undefined;
+
+  /**
+   * By which carbon_grams were worked out, the oldest first.
+   *
+   * @generated from field: repeated atelier.v1.CarbonFactors carbon_factors = 4;
+   */
+  carbonFactors: CarbonFactors[];
 };
 
 /**
@@ -441,7 +498,7 @@ export type QueryUsageResponse = Message<"atelier.v1.QueryUsageResponse"> & {
  * Use `create(QueryUsageResponseSchema)` to create a new message.
  */
 export const QueryUsageResponseSchema: GenMessage<QueryUsageResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_usage_service, 6);
+  messageDesc(file_atelier_v1_usage_service, 7);
 
 /**
  * A file is wished for.
@@ -476,7 +533,7 @@ export type ExportUsageRequest = Message<"atelier.v1.ExportUsageRequest"> & {
  * Use `create(ExportUsageRequestSchema)` to create a new message.
  */
 export const ExportUsageRequestSchema: GenMessage<ExportUsageRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_usage_service, 7);
+  messageDesc(file_atelier_v1_usage_service, 8);
 
 /**
  * A part of the file.
@@ -513,7 +570,7 @@ export type ExportUsageResponse = Message<"atelier.v1.ExportUsageResponse"> & {
  * Use `create(ExportUsageResponseSchema)` to create a new message.
  */
 export const ExportUsageResponseSchema: GenMessage<ExportUsageResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_usage_service, 8);
+  messageDesc(file_atelier_v1_usage_service, 9);
 
 /**
  * A file that is made while it is sent.
@@ -541,7 +598,7 @@ export type ExportFile = Message<"atelier.v1.ExportFile"> & {
  * Use `create(ExportFileSchema)` to create a new message.
  */
 export const ExportFileSchema: GenMessage<ExportFile> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_usage_service, 9);
+  messageDesc(file_atelier_v1_usage_service, 10);
 
 /**
  * What usage can be grouped by.
