@@ -24,7 +24,7 @@ from tests.integration.installation import (
 )
 
 LEASE_SECONDS = 3.0
-WORKER_START_SECONDS = 60.0
+WORKER_START_SECONDS = 110.0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -125,6 +125,8 @@ async def books(pools: Pools, fresh_tenant_id: str, seed: int) -> AsyncGenerator
             new = NewTenant(tenant_id=tenant_id, display_name="A", currency="EUR")
             await insert_tenant(conn, new)
             await accounts.open_accounts(conn, tenant_id=tenant_id, currency="EUR")
+        # Five hundred wait for eight connections; how long that takes is not what is asked here.
+        pool.timeout = 100.0
         yield Books(tenant_id=tenant_id, pool=pool, chance=random.Random(seed))
 
 

@@ -1,6 +1,7 @@
 """A worker's session without a worker: its heartbeats are real, its pictures are drawn here."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -50,11 +51,16 @@ class Session:
         self._attendance.close()
         self.client.close()
 
-    async def heard(self) -> Truth:
-        """Wait for a truth that was said after now."""
-        self.truth = None
-        self._attendance.hasten()
-        return await self._next_truth()
+    async def heard(self, such: Callable[[Truth], bool] = lambda _truth: True) -> Truth:
+        """Wait for a truth of which something holds; what is on its way may be older than now."""
+
+        async def told() -> Truth | None:
+            self.truth = None
+            self._attendance.hasten()
+            truth = await self._next_truth()
+            return truth if such(truth) else None
+
+        return await eventually(told, what="a truth that was to come")
 
     async def told(self) -> Truth:
         """Wait for the next truth without asking for it."""

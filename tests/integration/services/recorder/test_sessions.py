@@ -193,7 +193,7 @@ async def test_a_cancel_wish_travels_down_until_it_is_confirmed(
     await studio.cancel(job)
 
     for _ in range(2):
-        assert (await session.heard()).cancel_wishes == {work.held.key}
+        assert await session.heard(lambda truth: truth.cancel_wishes == {work.held.key})
 
 
 async def test_an_attempt_given_to_somebody_else_is_told_as_invalid(
@@ -206,7 +206,7 @@ async def test_an_attempt_given_to_somebody_else_is_told_as_invalid(
         "UPDATE images SET claim_token = gen_random_uuid() WHERE image_id = %s", work.held.image_id
     )
 
-    assert (await session.heard()).invalid_attempts == {work.held.key}
+    assert await session.heard(lambda truth: truth.invalid_attempts == {work.held.key})
 
 
 async def test_a_cancel_wish_is_told_between_two_heartbeats(
@@ -251,9 +251,9 @@ async def test_an_image_that_waits_too_long_to_run_alone_goes_before_interactive
         lost.held.image_id,
     )
 
-    impatient = await session.heard()
+    assert await session.heard(lambda truth: truth.alone_image_overdue)
     second = await session.claim()
-    assert (patient.alone_image_overdue, impatient.alone_image_overdue) == (False, True)
+    assert not patient.alone_image_overdue
     assert [(first.spec.seed, first.alone), (second.spec.seed, second.alone)] == [
         (2, False),
         (1, True),
@@ -362,7 +362,7 @@ async def test_a_worker_hears_the_pace_of_its_gpu_with_its_next_heartbeat(
             b"INSERT INTO gpus (gpu_id, duty_cycle) VALUES ('cpu-0', 0.42)"
             b" ON CONFLICT (gpu_id) DO UPDATE SET duty_cycle = 0.42"
         )
-        after = await session.heard()
+        assert await session.heard(lambda truth: truth.duty_cycle == 0.42)
         await connection.execute(b"UPDATE gpus SET duty_cycle = 1 WHERE gpu_id = 'cpu-0'")
 
-    assert (before.duty_cycle, after.duty_cycle) == (1.0, 0.42)
+    assert before.duty_cycle == 1.0
