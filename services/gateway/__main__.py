@@ -84,6 +84,7 @@ def main() -> None:
         TenantError,
         AddressTakenError,
         OperatorKeyExistsError,
+        OSError,
         *UNREACHABLE_ERRORS,
     ) as error:
         sys.exit(f"atelier-gateway: {error}")
@@ -241,12 +242,7 @@ def _join(
         request_bytes_max=settings.request_bytes_max,
         streams_per_connection_max=settings.streams_per_connection_max,
     )
-    port = listen(
-        server,
-        settings.listen_address,
-        tls_certificate_path=settings.tls_certificate_path,
-        tls_key_path=settings.tls_key_path,
-    )
+    port = listen(server, settings.listen_address, tls=settings.tls_files)
     return Gateway(
         server=server,
         port=port,

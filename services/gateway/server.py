@@ -1,7 +1,6 @@
 """The gRPC server: services behind the guard, health and reflection beside it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, get_type_hints
 
 import grpc
@@ -30,6 +29,7 @@ from services.gateway.job_service import JobService
 from services.gateway.model_service import ModelService
 from services.gateway.services_table import SERVICES
 from services.gateway.tenant_service import TenantService
+from services.gateway.tls import ReloadedCertificates, TlsFiles
 from services.gateway.usage_service import UsageService
 
 # Answers with 1,000 images carry their prompts; pictures travel in chunks.
@@ -102,25 +102,17 @@ def build_server(
     return server
 
 
-def listen(
-    server: grpc.aio.Server,
-    address: str,
-    *,
-    tls_certificate_path: Path | None = None,
-    tls_key_path: Path | None = None,
-) -> int:
+def listen(server: grpc.aio.Server, address: str, *, tls: TlsFiles | None = None) -> int:
     """Bind a server to an address; returns the port.
 
     Raises:
         AddressTakenError: it cannot be bound.
+        OSError: the certificate's files cannot be read or do not fit one another.
     """
     try:
-        if tls_certificate_path is None or tls_key_path is None:
+        if tls is None:
             return server.add_insecure_port(address)
-        credentials = grpc.ssl_server_credentials(
-            [(tls_key_path.read_bytes(), tls_certificate_path.read_bytes())]
-        )
-        return server.add_secure_port(address, credentials)
+        return server.add_secure_port(address, ReloadedCertificates(tls).credentials())
     except RuntimeError as error:
         raise AddressTakenError(f"cannot listen on {address}: is another gateway there?") from error
 

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from database.secrets_directory import secrets_directory
+from services.gateway.tls import TlsFiles
 
 
 class KeySettings(BaseSettings):
@@ -25,6 +26,12 @@ class Settings(KeySettings):
     listen_address: str = Field(default="127.0.0.1:7431", description="host:port; port 0: any")
     tls_certificate_path: Path | None = Field(default=None, description="PEM chain")
     tls_key_path: Path | None = Field(default=None, description="PEM private key")
+    tls_client_ca_path: Path | None = Field(
+        default=None, description="PEM; every client must show a certificate signed by it"
+    )
+    clear_text_for_development: bool = Field(
+        default=False, description="listen beyond loopback without TLS: keys can be overheard"
+    )
 
     trusted_proxies: list[IPv4Network | IPv6Network] = Field(
         default=[],
@@ -83,11 +90,25 @@ class Settings(KeySettings):
     def _strangers_are_spoken_to_through_tls(self) -> Self:
         if (self.tls_certificate_path is None) != (self.tls_key_path is None):
             raise ValueError("tls_certificate_path and tls_key_path belong together")
-        if self.tls_certificate_path is None and not _is_loopback(self.listen_address):
+        if self.tls_client_ca_path is not None and self.tls_certificate_path is None:
+            raise ValueError("tls_client_ca_path needs tls_certificate_path and tls_key_path")
+        is_safe = self.tls_certificate_path is not None or _is_loopback(self.listen_address)
+        if not is_safe and not self.clear_text_for_development:
             raise ValueError(
                 f"{self.listen_address} is not loopback: set tls_certificate_path and tls_key_path"
             )
         return self
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """What the listener needs for TLS; None: clear text."""
+        if self.tls_certificate_path is None or self.tls_key_path is None:
+            return None
+        return TlsFiles(
+            certificate_path=self.tls_certificate_path,
+            key_path=self.tls_key_path,
+            client_ca_path=self.tls_client_ca_path,
+        )
 
 
 def load_settings() -> Settings:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import grpc
 
+from atelier.certificates import read_certificates
 from atelier.errors import CallError, ErrorStatus, UnavailableError
 from atelier.retries import RetryPolicy
 from atelier.settings import Login, parse_address
@@ -132,7 +133,10 @@ async def resumed(
 
 
 def open_channel(address: str, *, root_certificates: bytes | None = None) -> "Channel":
-    """Open a channel, with TLS where the address asks for it."""
+    """Open a channel, with TLS where the address asks for it.
+
+    Certificates that are not given come from the files that the environment names.
+    """
     target = parse_address(address)
     options: Sequence[tuple[str, int]] = (
         ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
@@ -141,5 +145,10 @@ def open_channel(address: str, *, root_certificates: bytes | None = None) -> "Ch
     )
     if not target.tls:
         return grpc.aio.insecure_channel(target.host_and_port, options=options)
-    credentials = grpc.ssl_channel_credentials(root_certificates=root_certificates)
+    certificates = read_certificates()
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=root_certificates or certificates.root_certificates,
+        private_key=certificates.client_key,
+        certificate_chain=certificates.client_certificate,
+    )
     return grpc.aio.secure_channel(target.host_and_port, credentials, options=options)

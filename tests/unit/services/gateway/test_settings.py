@@ -36,6 +36,17 @@ def test_any_other_address_needs_tls(address: str) -> None:
     assert with_tls.listen_address == address
 
 
+def test_clear_text_beyond_loopback_must_be_asked_for() -> None:
+    asked = settings(listen_address="0.0.0.0:7431", clear_text_for_development=True)
+
+    assert asked.tls_files is None
+
+
+def test_a_client_authority_needs_a_certificate_of_ones_own() -> None:
+    with pytest.raises(ValidationError, match="tls_client_ca_path"):
+        settings(tls_client_ca_path=Path("ca.pem"))
+
+
 def test_a_short_pepper_is_refused() -> None:
     with pytest.raises(ValidationError, match="key_pepper"):
         settings(key_pepper=SecretStr("short"))
