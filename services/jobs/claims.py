@@ -53,7 +53,7 @@ async def claim_image(
 ) -> ClaimedImage | None:
     """Hand the best image to a worker's session; None when nothing claimable is queued.
 
-    Also None for a session without a lease, not ready or draining: it would not hold the image.
+    Also None for a session without a lease or not ready: it would not hold the image.
     The picking takes no lock, so it may lose a race; then it picks again.
     """
     if not await _session_lives(conn, worker):

@@ -1,7 +1,7 @@
 -- name: lock_live_session
 SELECT session_id
 FROM worker_sessions
-WHERE session_id = %(session_id)s AND end_time IS NULL AND ready AND NOT drain
+WHERE session_id = %(session_id)s AND end_time IS NULL AND ready
     AND lease_expire_time > clock_timestamp()
 FOR SHARE;
 

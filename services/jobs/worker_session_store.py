@@ -59,7 +59,6 @@ class SessionTruth:
     alone_images_waiting: int
     # One of them has waited so long that even interactive images let it go first.
     alone_image_overdue: bool
-    drain: bool
     # Share of the time its engine may be busy.
     duty_cycle: float
     lease_expire_time: datetime
@@ -67,7 +66,6 @@ class SessionTruth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Session:
-    drain: bool
     duty_cycle: float
     lease_expire_time: datetime
 
@@ -211,7 +209,6 @@ async def _truth(
         ),
         alone_images_waiting=alone.image_count,
         alone_image_overdue=alone.overdue,
-        drain=session.drain,
         duty_cycle=session.duty_cycle,
         lease_expire_time=session.lease_expire_time,
     )

@@ -9,11 +9,11 @@ SET ready = excluded.ready, waiting_tokens = excluded.waiting_tokens, batch_slot
     interactive_slots_free = excluded.interactive_slots_free, engine_step_counter = excluded.engine_step_counter,
     -- A session that was given up for lost and comes back goes on; its lost attempts do not.
     end_time = NULL, lease_expire_time = excluded.lease_expire_time
-RETURNING drain, lease_expire_time,
+RETURNING lease_expire_time,
     coalesce((SELECT duty_cycle FROM gpus WHERE gpus.gpu_id = worker_sessions.gpu_id), 1) AS duty_cycle;
 
 -- name: get_session
-SELECT drain, lease_expire_time,
+SELECT lease_expire_time,
     coalesce((SELECT duty_cycle FROM gpus WHERE gpus.gpu_id = worker_sessions.gpu_id), 1) AS duty_cycle
 FROM worker_sessions
 WHERE tenant_id = %(tenant_id)s AND session_id = %(session_id)s;

@@ -83,7 +83,6 @@ def truth_message(truth: SessionTruth) -> recorder_pb2.AttendResponse:
         interactive_images_waiting=truth.interactive_images_waiting,
         alone_images_waiting=truth.alone_images_waiting,
         alone_image_overdue=truth.alone_image_overdue,
-        drain=truth.drain,
         duty_cycle=truth.duty_cycle,
         lease_expire_time=_timestamp(truth.lease_expire_time),
     )

@@ -330,7 +330,9 @@ class AttendResponse(_message.Message):
     interactive_images_waiting: _builtins.int
     """Interactive images waiting to be claimed."""
     drain: _builtins.bool
-    """Finish or hand back what runs, claim nothing more, end."""
+    """Finish or hand back what runs, claim nothing more, end. No recorder of today sets it: workers are
+    ended by a signal.
+    """
     duty_cycle: _builtins.float
     """Share of time the engine may be busy, 0 < fraction <= 1."""
     alone_images_waiting: _builtins.int
