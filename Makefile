@@ -108,6 +108,29 @@ test-unit: $(STAMP) ## The tests that need no servers (seconds)
 test-e2e: $(STAMP) ## The whole chain as real processes
 	$(BIN)/python -m pytest tests/e2e
 
+# The console in a real browser. Debian's chromium is installed where that can be done; without it, or
+# without node for axe-core, nothing is tested, loudly.
+BROWSER_STAMP := tests/browser/node_modules/.setup-complete
+$(BROWSER_STAMP): tests/browser/package-lock.json
+	npm ci --prefix tests/browser --no-audit --no-fund --loglevel error && touch $@
+
+define with-a-browser
+	@if ! test -x /usr/bin/chromium && test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+	  echo "There is no /usr/bin/chromium here; installing Debian's ..."; \
+	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) >/dev/null || true; fi; \
+	if ! test -x /usr/bin/chromium; then echo "NOT TESTED: there is no /usr/bin/chromium. On Debian: apt install chromium" >&2; \
+	elif ! command -v npm >/dev/null; then echo "NOT TESTED: axe-core comes by npm, and there is none here. On Debian: apt install npm" >&2; \
+	else $(MAKE) $(BROWSER_STAMP) && $(1); fi
+endef
+
+.PHONY: test-browser
+test-browser: $(STAMP) ## The console in a real browser: two days of work, every page readable by everybody
+	$(call with-a-browser,$(BIN)/python -m pytest --timeout 600 -m browser tests/browser)
+
+.PHONY: screenshots
+screenshots: $(STAMP) ## Draw every page of the console anew into docs/images/console
+	$(call with-a-browser,$(BIN)/python -m tests.browser.screenshots)
+
 # ---------------------------------------------------------------- checks
 
 .PHONY: check

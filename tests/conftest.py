@@ -22,7 +22,7 @@ settings.register_profile(
     "mutants", deadline=None, max_examples=100, phases=[Phase.explicit, Phase.generate]
 )
 
-_MARKED_FOLDERS = ("integration", "e2e", "containers")
+_MARKED_FOLDERS = ("integration", "e2e", "containers", "browser")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -83,18 +83,14 @@ async def job_live(visit: Visit) -> Response:
     def events(view: JobView, asked_at: int) -> Iterator[tuple[str, str]]:
         if view.job is not None:
             yield "summary", visit.html("parts/job_summary.html", job=view.job)
+            if view.job.end_time.seconds:
+                yield "actions", visit.html("parts/job_actions.html", job=view.job)
         for image_name, version in list(view.image_versions.items()):
             image = view.images.get(image_name)
             if version > asked_at and image is not None and first <= image.image_number <= last:
                 yield f"image-{last_id(image_name)}", _tile(visit, view, image)
 
     return live_response(visit, visit.door.jobs, found.name, events)
-
-
-async def job_actions(visit: Visit) -> Response:
-    """Return the buttons that fit the job as it is; asked for when it has ended."""
-    found = await visit.client.get_job(job_id(visit))
-    return visit.page("parts/job_actions.html", job=found)
 
 
 async def cancel_job(visit: Visit) -> Response:

@@ -36,13 +36,6 @@ PAGES: Final = (
     Page(method="POST", path="/jobs/quote", show=new_job.quote, roles=MEMBERS),
     Page(method="GET", path="/jobs/{job}", show=job.job, roles=MEMBERS),
     Page(method="GET", path="/jobs/{job}/live", show=job.job_live, roles=MEMBERS, by_itself=True),
-    Page(
-        method="GET",
-        path="/jobs/{job}/actions",
-        show=job.job_actions,
-        roles=MEMBERS,
-        by_itself=True,
-    ),
     Page(method="POST", path="/jobs/{job}/cancel", show=job.cancel_job, roles=MEMBERS),
     Page(method="POST", path="/jobs/{job}/retry", show=job.retry_job, roles=MEMBERS),
     Page(method="GET", path="/jobs/{job}/pictures.zip", show=pictures.archive, roles=MEMBERS),
