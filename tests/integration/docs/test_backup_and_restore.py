@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from metering.invariants import check_invariants
 from services.standalone.embedded_postgres import EmbeddedPostgres, start_postgres
@@ -137,4 +137,4 @@ async def violations(url: str) -> dict[str, int]:
 
 
 def host_of(url: str) -> str:
-    return psycopg.conninfo.conninfo_to_dict(url)["host"]
+    return str(conninfo_to_dict(url)["host"])
