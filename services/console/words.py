@@ -78,7 +78,7 @@ def energy_source(source: "EnergySource.ValueType") -> str:
 
 
 def number(value: float) -> str:
-    return f"{value:,.0f}"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
 
 
 def seconds(value: float) -> str:

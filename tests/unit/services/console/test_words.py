@@ -46,6 +46,10 @@ def test_an_energy_is_written_in_the_unit_that_reads_best(millijoules: int, text
     assert words.energy(millijoules) == text
 
 
+def test_a_number_says_no_more_and_no_less_than_it_is() -> None:
+    assert [words.number(value) for value in (0, 7.5, 12_345)] == ["0", "7.5", "12,345"]
+
+
 def test_a_time_is_told_in_the_tenants_zone() -> None:
     when = Timestamp()
     when.FromDatetime(datetime(2026, 11, 25, 23, 30, tzinfo=UTC))
