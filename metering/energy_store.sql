@@ -51,7 +51,10 @@ SELECT EXISTS (
 -- name: image_energy
 -- Complete is what was watched without a gap: one epoch that the session was seen in before the attempt was
 -- claimed, up to a segment that reaches the attempt's last mark, and no time of the attempt given up as SILENT.
-WITH share AS (
+-- A share counts under its own tenant alone: a mark may name whatever its worker likes.
+WITH claim AS (
+    SELECT tenant_id, claim_time FROM attempts WHERE image_id = %(image_id)s AND attempt = %(attempt)s
+), share AS (
     SELECT
         coalesce(sum(millijoules), 0)::bigint AS millijoules,
         coalesce(ceil(sqrt(sum(error_millijoules::numeric ^ 2))), 0)::bigint AS error_millijoules,
@@ -59,20 +62,21 @@ WITH share AS (
         max(epoch) AS last_epoch
     FROM energy_shares
     WHERE image_id = %(image_id)s AND attempt = %(attempt)s AND gpu_id = %(gpu_id)s
+        AND tenant_id = (SELECT tenant_id FROM claim)
 ), last_segment AS (
     SELECT epoch, end_time, source
     FROM energy_segments
     WHERE session_id = %(session_id)s AND last_mark_number >= %(last_mark_number)s AND gpu_id = %(gpu_id)s
+        AND tenant_id = (SELECT tenant_id FROM claim)
     ORDER BY last_mark_number, epoch, number
     LIMIT 1
 ), first_segment AS (
     SELECT segment.start_time
     FROM energy_segments AS segment JOIN last_segment USING (epoch)
     WHERE segment.session_id = %(session_id)s AND segment.gpu_id = %(gpu_id)s
+        AND segment.tenant_id = (SELECT tenant_id FROM claim)
     ORDER BY segment.last_mark_number, segment.number
     LIMIT 1
-), claim AS (
-    SELECT claim_time FROM attempts WHERE image_id = %(image_id)s AND attempt = %(attempt)s
 )
 SELECT
     share.millijoules,
@@ -84,7 +88,7 @@ SELECT
         AND first_segment.start_time <= claim.claim_time
         AND NOT EXISTS (
             SELECT FROM energy_segments AS silent
-            WHERE silent.kind = 'SILENT' AND silent.session_id = %(session_id)s
+            WHERE silent.kind = 'SILENT' AND silent.session_id = %(session_id)s AND silent.tenant_id = claim.tenant_id
                 AND silent.end_time > claim.claim_time AND silent.start_time < last_segment.end_time
         ),
         false

@@ -47,6 +47,7 @@ def worker_message(row: WorkerRow) -> wire.Worker:
         running_image_count=row.running_image_count,
         cold_start_seconds=row.cold_start_seconds or 0.0,
         drain_seconds=row.drain_seconds or 0.0,
+        refusal_counts=row.refusal_counts,
     )
 
 

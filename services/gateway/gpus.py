@@ -57,6 +57,8 @@ class WorkerRow:
     cold_start_seconds: float | None
     drain_seconds: float | None
     running_image_count: int
+    # Of its tenant's workers, by reason.
+    refusal_counts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

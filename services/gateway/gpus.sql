@@ -32,7 +32,10 @@ SELECT worker.gpu_id, worker.tenant_id, worker.model, worker.launcher, worker.is
      JOIN images USING (tenant_id, session_id)
      WHERE session.gpu_id = worker.gpu_id AND session.tenant_id = worker.tenant_id AND session.end_time IS NULL
          AND images.state = 'RUNNING'
-    ) AS running_image_count
+    ) AS running_image_count,
+    (SELECT coalesce(jsonb_object_agg(refusal.reason, refusal.refused_count), '{}')
+     FROM worker_refusals AS refusal
+     WHERE refusal.tenant_id = worker.tenant_id) AS refusal_counts
 FROM workers AS worker
 LEFT JOIN LATERAL (
     SELECT cold_start_seconds, drain_seconds

@@ -56,11 +56,17 @@ class NewPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedPicture:
-    """What a picture must be like; sizes in pixels, format PNG, JPEG or WEBP."""
+    """What a picture must be like, and to whom its attempt was given how many seconds ago.
+
+    Sizes in pixels, format PNG, JPEG or WEBP.
+    """
 
     width: int
     height: int
     output_format: str
+    session_id: SessionId
+    gpu_id: GpuId
+    seconds_since_claim: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,8 @@ FROM pictures
 WHERE tenant_id = %(tenant_id)s AND image_id = %(image_id)s;
 
 -- name: expected_picture
-SELECT width, height, output_format
-FROM images
-WHERE image_id = %(image_id)s AND state = 'RUNNING' AND attempt = %(attempt)s AND claim_token = %(claim_token)s;
+SELECT images.width, images.height, images.output_format, attempts.session_id, attempts.gpu_id,
+    extract(epoch FROM clock_timestamp() - attempts.claim_time)::float8 AS seconds_since_claim
+FROM images JOIN attempts USING (image_id, attempt)
+WHERE images.image_id = %(image_id)s AND images.state = 'RUNNING' AND images.attempt = %(attempt)s
+    AND images.claim_token = %(claim_token)s;

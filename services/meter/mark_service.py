@@ -51,6 +51,12 @@ class MarkService(meter_pb2_grpc.MeterServiceServicer):
             await asyncio.sleep(_BREAK_SECONDS)
             is_orderly = True
         except MarksInvalidError as error:
+            log.warning(
+                "marks_invalid",
+                tenant=self._tenant_id,
+                gpu=self._gpu.device.gpu_id,
+                reason=str(error),
+            )
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except DeviceTakenError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))

@@ -19,6 +19,7 @@ from services.object_store import ObjectStoreDoor
 from services.recorder.finishing import Finishing
 from services.recorder.gateway_service import PictureService
 from services.recorder.meter_service import MeterIntake
+from services.recorder.refusals import Refusals
 from services.recorder.settings import Settings
 from services.recorder.sockets import ServedSocket
 from services.recorder.spool import Spool
@@ -67,8 +68,12 @@ async def _run(settings: Settings) -> None:
         stack.push_async_callback(recorder.tenant_sockets.close)
         log.info("serving", run_directory=str(settings.run_directory))
         await _until_stopped_or_failed(
-            stopping, recorder.uploader.run(), recorder.tenant_sockets.watch()
+            stopping,
+            recorder.uploader.run(),
+            recorder.tenant_sockets.watch(),
+            recorder.refusals.run(),
         )
+        await recorder.refusals.write()
     log.info("ended")
 
 
@@ -78,6 +83,7 @@ class _Recorder:
     spool: Spool
     store: ObjectStoreDoor
     uploader: Uploader
+    refusals: Refusals
     tenant_sockets: TenantSockets
 
 
@@ -101,10 +107,12 @@ async def _pools(settings: Settings) -> AsyncGenerator[tuple[Pool, Pool]]:
 def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDoor) -> _Recorder:
     settings.spool_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     spool = Spool(settings.spool_directory)
+    refusals = Refusals(pool)
     picture_arrived = asyncio.Event()
     finishing = Finishing(
         pool=pool,
         spool=spool,
+        refusals=refusals,
         energy_wait_seconds=settings.energy_wait_seconds,
         picture_bytes_max=settings.picture_bytes_max,
         picture_pixels_max=settings.picture_pixels_max,
@@ -118,6 +126,7 @@ def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDo
             pool=pool,
             finishing=finishing,
             wakeups=wakeups,
+            refusals=refusals,
             lease_seconds=settings.lease_seconds,
             unheld_seconds=settings.unheld_seconds,
         )
@@ -138,6 +147,7 @@ def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDo
             store=store,
             picture_arrived=picture_arrived,
         ),
+        refusals=refusals,
         tenant_sockets=TenantSockets(run, socket_of),
     )
 

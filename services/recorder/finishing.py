@@ -24,9 +24,11 @@ from services.jobs.finishes import (
 )
 from services.jobs.image_states import ImageState
 from services.jobs.records import AttemptKey
+from services.recorder.claim_check import check_claim
 from services.recorder.errors import MessageInvalidError, PictureRefusedError, SpoolUnusableError
 from services.recorder.finished_attempt import FinishedAttempt
 from services.recorder.picture_check import check_picture, content_type_of
+from services.recorder.refusals import RefusalReason, Refusals
 from services.recorder.spool import Spool
 from tenants.ids import TenantId
 
@@ -44,6 +46,7 @@ class Finishing:
 
     pool: Pool
     spool: Spool
+    refusals: Refusals
     energy_wait_seconds: float
     picture_bytes_max: int
     picture_pixels_max: int
@@ -69,6 +72,7 @@ class Finishing:
             expected = await self._expected(tenant_id, attempt.key)
             if isinstance(expected, FinishAnswer):
                 return expected
+            check_claim(attempt, expected)
             name = await self._receive(tenant_id, attempt, chunks)
             return await self._book_spooled(tenant_id, attempt, expected, name)
 
@@ -132,6 +136,7 @@ class Finishing:
             )
         except PictureRefusedError as error:
             log.warning("picture_refused", tenant=tenant_id, reason=str(error))
+            self.refusals.note(tenant_id, RefusalReason.PICTURE_INVALID)
             self.spool.remove(name)
             return await self._fail_refused(tenant_id, attempt)
         await self._wait_for_energy(tenant_id, attempt)

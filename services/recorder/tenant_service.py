@@ -33,11 +33,13 @@ from services.recorder.errors import (
     SpoolUnusableError,
 )
 from services.recorder.finishing import Finishing
+from services.recorder.refusals import RefusalReason, Refusals
 from tenants.ids import SessionId, TenantId
 
 # Progress overwrites its row at most twice a second for each session.
 _PROGRESS_SECONDS: Final = 0.5
 _SESSIONS_MAX: Final = 1000
+_CHUNK_BYTES_MAX: Final = 1 << 20
 
 log = structlog.get_logger()
 
@@ -52,6 +54,7 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
         pool: Pool,
         finishing: Finishing,
         wakeups: Wakeups,
+        refusals: Refusals,
         lease_seconds: float,
         unheld_seconds: float,
     ) -> None:
@@ -59,6 +62,7 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
         self._pool = pool
         self._finishing = finishing
         self._wakeups = wakeups
+        self._refusals = refusals
         self._lease_seconds = lease_seconds
         self._unheld_seconds = unheld_seconds
         self._workers: dict[SessionId, WorkerIdentity] = {}
@@ -94,7 +98,7 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
             if beat is not None:
                 await self._end(beat.worker.session_id)
         except _ANSWERED_ERRORS as error:
-            await _refuse(context, error)
+            await self._refuse(context, error)
 
     async def ClaimImage(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -117,8 +121,11 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
                     nothing_in_flight=request.nothing_in_flight,
                 )
         except _ANSWERED_ERRORS as error:
-            await _refuse(context, error)
-        return recorder_pb2.ClaimImageResponse() if claimed is None else claim_message(claimed)
+            await self._refuse(context, error)
+        if claimed is None:
+            self._note(RefusalReason.EMPTY_CLAIM)
+            return recorder_pb2.ClaimImageResponse()
+        return claim_message(claimed)
 
     async def FinishImage(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -129,9 +136,12 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
     ) -> recorder_pb2.FinishImageResponse:
         """End an attempt once; whoever ends it again gets the first answer."""
         try:
-            return answer_message(await self._finish(request_iterator))
+            answer = await self._finish(request_iterator)
         except _ANSWERED_ERRORS as error:
-            await _refuse(context, error)
+            await self._refuse(context, error)
+        if not answer.accepted:
+            self._note(RefusalReason.ATTEMPT_REFUSED)
+        return answer_message(answer)
 
     async def _beat(self, beat: Heartbeat, *, writes_progress: bool) -> SessionTruth:
         async with tenant_transaction(self._pool, self._tenant_id) as conn:
@@ -195,12 +205,34 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
             case _:
                 raise MessageInvalidError("outcome: say how the attempt ended")
 
+    def _note(self, reason: RefusalReason) -> None:
+        self._refusals.note(self._tenant_id, reason)
+
+    async def _refuse(self, context: aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
+        """Tell a worker what it can do about an error: mend its message, or try again."""
+        code = _CODES.get(type(error), grpc.StatusCode.UNAVAILABLE)
+        if (reason := _REASONS.get(type(error))) is not None:
+            self._note(reason)
+        log.warning(
+            "call_refused",
+            tenant=self._tenant_id,
+            code=code.name,
+            error=f"{type(error).__name__}: {error}",
+        )
+        await context.abort(code, type(error).__name__)
+
 
 _CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     MessageInvalidError: grpc.StatusCode.INVALID_ARGUMENT,
     PictureDamagedError: grpc.StatusCode.DATA_LOSS,
     SessionUnknownError: grpc.StatusCode.FAILED_PRECONDITION,
     SpoolUnusableError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+# What is the worker's doing; a disk that is full is not.
+_REASONS: Final[Mapping[type[Exception], RefusalReason]] = {
+    MessageInvalidError: RefusalReason.MESSAGE_INVALID,
+    PictureDamagedError: RefusalReason.PICTURE_DAMAGED,
+    SessionUnknownError: RefusalReason.SESSION_UNKNOWN,
 }
 _ANSWERED_ERRORS: Final[tuple[type[Exception], ...]] = (*_CODES, OSError, *UNREACHABLE_ERRORS)
 
@@ -238,11 +270,6 @@ async def _next_or_none(
 
 async def _chunks(requests: AsyncIterator[recorder_pb2.FinishImageRequest]) -> AsyncIterator[bytes]:
     async for request in requests:
+        if len(request.chunk) > _CHUNK_BYTES_MAX:
+            raise MessageInvalidError(f"chunk: at most {_CHUNK_BYTES_MAX} bytes")
         yield request.chunk
-
-
-async def _refuse(context: aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
-    """Tell a worker what it can do about an error: mend its message, or try again."""
-    code = _CODES.get(type(error), grpc.StatusCode.UNAVAILABLE)
-    log.warning("call_refused", code=code.name, error=f"{type(error).__name__}: {error}")
-    await context.abort(code, type(error).__name__)

@@ -129,7 +129,7 @@ async def test_bytes_that_are_not_those_announced_are_not_kept(
     await studio.accept(spec())
     work = await session.claim()
 
-    code = await send_raw(run, studio, work.held, picture=png(), announced=png(shade=1))
+    code = await send_raw(run, studio, session, work.held, picture=png(), announced=png(shade=1))
 
     assert code is grpc.StatusCode.DATA_LOSS
     assert spool_files(run) == []
@@ -293,7 +293,13 @@ async def read_picture(run: RunDirectory, studio: Studio, image_id: str) -> byte
 
 
 async def send_raw(
-    run: RunDirectory, studio: Studio, held: HeldAttempt, *, picture: bytes, announced: bytes
+    run: RunDirectory,
+    studio: Studio,
+    session: Session,
+    held: HeldAttempt,
+    *,
+    picture: bytes,
+    announced: bytes,
 ) -> grpc.StatusCode:
     messages = [
         recorder_pb2.FinishImageRequest(
@@ -302,7 +308,7 @@ async def send_raw(
                     image_id=held.image_id, attempt=held.attempt, claim_token=held.claim_token
                 ),
                 outcome=recorder_pb2.ATTEMPT_OUTCOME_PICTURE,
-                session_id="a-session",
+                session_id=session.session_id,
                 gpu_id="cpu-0",
                 sha256=hashlib.sha256(announced).hexdigest(),
                 byte_count=len(announced),

@@ -7,6 +7,7 @@ from PIL import Image
 from services.jobs.finishes import ExpectedPicture
 from services.recorder.errors import PictureRefusedError
 from services.recorder.picture_check import check_picture, content_type_of
+from tenants.ids import GpuId, SessionId
 
 PIXELS_MAX = 128 * 128
 
@@ -19,7 +20,14 @@ def picture_file(
 
 
 def expected(output_format: str = "PNG") -> ExpectedPicture:
-    return ExpectedPicture(width=64, height=48, output_format=output_format)
+    return ExpectedPicture(
+        width=64,
+        height=48,
+        output_format=output_format,
+        session_id=SessionId("s"),
+        gpu_id=GpuId("gpu-0"),
+        seconds_since_claim=1.0,
+    )
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])

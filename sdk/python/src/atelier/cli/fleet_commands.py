@@ -88,6 +88,12 @@ def drain(session: Session, *, gpu: str, keep_empty_minutes: int) -> None:
         session.output.show_one(answer, GPU_COLUMNS)
 
 
+def _lies(worker: Worker) -> int:
+    """Count what was refused; a token that finds nothing is everyday."""
+    counts = worker.refusal_counts
+    return sum(count for reason, count in counts.items() if reason != "EMPTY_CLAIM")
+
+
 @click.group()
 def power() -> None:
     """Say how hot and how busy GPUs may be."""
@@ -166,6 +172,7 @@ WORKER_COLUMNS: Sequence[Column[Worker]] = (
     Column("restarts", lambda worker: str(worker.restart_count), is_number=True),
     Column("cold start", lambda worker: _seconds(worker.cold_start_seconds), is_number=True),
     Column("drain before", lambda worker: _seconds(worker.drain_seconds), is_number=True),
+    Column("refused", lambda worker: str(_lies(worker) or ""), is_number=True),
     Column("started", lambda worker: moment_text(worker.start_time), is_detail=True),
 )
 

@@ -259,6 +259,26 @@ class Worker(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class RefusalCountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
@@ -272,6 +292,7 @@ class Worker(_message.Message):
     RUNNING_IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     COLD_START_SECONDS_FIELD_NUMBER: _builtins.int
     DRAIN_SECONDS_FIELD_NUMBER: _builtins.int
+    REFUSAL_COUNTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`gpus/{gpu}/worker`."""
     tenant: _builtins.str
@@ -300,6 +321,14 @@ class Worker(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the process began."""
 
+    @_builtins.property
+    def refusal_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """What came of its tenant's workers and was not taken, since the installation began: for each
+        reason how often. EMPTY_CLAIM (a token without an image), MESSAGE_INVALID,
+        SESSION_UNKNOWN, ATTEMPT_REFUSED (not the worker's any more, or never), PICTURE_DAMAGED,
+        PICTURE_INVALID.
+        """
+
     def __init__(
         self,
         *,
@@ -316,10 +345,11 @@ class Worker(_message.Message):
         running_image_count: _builtins.int = ...,
         cold_start_seconds: _builtins.float = ...,
         drain_seconds: _builtins.float = ...,
+        refusal_counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cold_start_seconds", b"cold_start_seconds", "drain_seconds", b"drain_seconds", "isolated", b"isolated", "isolation", b"isolation", "launcher", b"launcher", "model", b"model", "name", b"name", "process_id", b"process_id", "restart_count", b"restart_count", "running_image_count", b"running_image_count", "start_time", b"start_time", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cold_start_seconds", b"cold_start_seconds", "drain_seconds", b"drain_seconds", "isolated", b"isolated", "isolation", b"isolation", "launcher", b"launcher", "model", b"model", "name", b"name", "process_id", b"process_id", "refusal_counts", b"refusal_counts", "restart_count", b"restart_count", "running_image_count", b"running_image_count", "start_time", b"start_time", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
