@@ -69,11 +69,12 @@ def has_flash_4() -> bool:
         return False
 
 
-def attend(joint: torch.Tensor, kernel: AttentionKernel) -> torch.Tensor:
-    """Every token over all tokens of its image → [images, tokens, width]."""
+def attend(joint: torch.Tensor, kernel: AttentionKernel, *, asking: int) -> torch.Tensor:
+    """The first `asking` tokens over all tokens of their image → [images, asking, width]."""
     if kernel is AttentionKernel.FLASH_4:
-        return flash_4(joint).flatten(2)
+        return flash_4(joint, asking=asking).flatten(2)
     query, key, value = joint.permute(2, 0, 3, 1, 4).unbind()
+    query = query[:, :, :asking]
     if kernel is AttentionKernel.TORCH:
         attended = scaled_dot_product_attention(query, key, value)
     else:
@@ -82,12 +83,13 @@ def attend(joint: torch.Tensor, kernel: AttentionKernel) -> torch.Tensor:
     return attended.transpose(1, 2).flatten(2)
 
 
-def flash_4(joint: torch.Tensor) -> torch.Tensor:
-    """→ [images, tokens, heads, channels]."""
+def flash_4(joint: torch.Tensor, *, asking: int) -> torch.Tensor:
+    """→ [images, asking, heads, channels]."""
     # Imported here: it is installed on GPU hosts alone.
     from flash_attn.cute import (  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
         flash_attn_func,
     )
 
-    attended = flash_attn_func(*joint.unbind(2))
+    query, key, value = joint.unbind(2)
+    attended = flash_attn_func(query[:, :asking], key, value)
     return attended[0] if isinstance(attended, tuple) else attended

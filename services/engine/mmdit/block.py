@@ -9,6 +9,7 @@ import torch
 
 from services.engine.mmdit.attention import AttentionKernel, attend
 from services.engine.mmdit.linears.making import Linear, LinearMaker
+from services.engine.mmdit.linears.packed import PackedLinear
 from services.engine.mmdit.rows import HeadNorms, LinearInput, Rows, Shift
 
 
@@ -34,6 +35,8 @@ class FeedForward:
     shrink: Linear
 
     def __call__(self, rows: LinearInput, operations: Rows) -> torch.Tensor:
+        if isinstance(self.expand, PackedLinear):
+            return self.shrink(self.expand.with_gelu(rows))
         return self.shrink(operations.gelu(self.expand(rows)))
 
 
@@ -166,7 +169,9 @@ class Block:
         joint = picture.hidden.new_empty((images, count, 3, self.heads, width // self.heads))
         self._place(self.text.projections, text, joint, picture_count, operations)
         self._place(self.picture.projections, picture, joint, 0, operations)
-        return attend(joint, self.attention_kernel)
+        # The last layer's text does not come out, so nobody needs what it would see.
+        asking = picture_count if self.text.projections.out is None else count
+        return attend(joint, self.attention_kernel, asking=asking)
 
     @staticmethod
     def _place(
@@ -191,7 +196,7 @@ class Block:
         qkv = self.second_attention.qkv(operations.normed(picture.hidden, entry))
         own = picture.hidden.new_empty((images, count, 3, self.heads, width // self.heads))
         operations.place_heads(qkv, self.second_attention.norms, own, first_token=0)
-        attended = attend(own, self.attention_kernel)
+        attended = attend(own, self.attention_kernel, asking=count)
         return self.second_attention.out(operations.attended(attended, 0, count))
 
 

@@ -64,7 +64,8 @@ class Rows(Protocol):
     ) -> None:
         """Norm queries and keys and write all three into `joint`, from `first_token` on.
 
-        qkv is [images · tokens, 3 · width], joint [images, joint tokens, 3, heads, head channels].
+        qkv is [images · tokens, 3 · width] and may be overwritten; joint is [images, joint tokens,
+        3, heads, head channels].
         """
         ...
 

@@ -1,7 +1,8 @@
 """The operations between the products in plain torch: for the CPU, and what kernels must equal."""
 
 import torch
-from torch.nn.functional import gelu, layer_norm, rms_norm
+from torch.linalg import vector_norm
+from torch.nn.functional import gelu, layer_norm
 
 from services.engine.mmdit.quantised_rows import quantise_rows
 from services.engine.mmdit.rows import EPSILON, HeadNorms, LinearInput, Shift
@@ -15,8 +16,8 @@ class TorchRows:
 
     def normed(self, hidden: torch.Tensor, shift: Shift) -> LinearInput:
         normed = layer_norm(hidden, hidden.shape[-1:], eps=EPSILON)
-        modulated = torch.addcmul(shift.shift[:, None], normed, 1 + shift.scale[:, None])
-        return self._as_input(modulated.flatten(0, 1))
+        torch.addcmul(shift.shift[:, None], normed, 1 + shift.scale[:, None], out=normed)
+        return self._as_input(normed.flatten(0, 1))
 
     def gated_sum(
         self, hidden: torch.Tensor, branch: torch.Tensor, gate: torch.Tensor
@@ -36,11 +37,16 @@ class TorchRows:
         self, qkv: torch.Tensor, norms: HeadNorms, joint: torch.Tensor, *, first_token: int
     ) -> None:
         images, _, _, heads, channels = joint.shape
-        query, key, value = qkv.view(images, -1, 3, heads, channels).unbind(2)
-        place = joint[:, first_token : first_token + query.shape[1]]
-        place[:, :, 0] = rms_norm(query, (channels,), norms.query, EPSILON)
-        place[:, :, 1] = rms_norm(key, (channels,), norms.key, EPSILON)
-        place[:, :, 2] = value
+        given = qkv.view(images, -1, 3 * heads, channels)
+        lengths = vector_norm(given, dim=-1, keepdim=True, dtype=torch.float32)
+        scales = torch.rsqrt(lengths.square() / channels + EPSILON)
+        # Values stay as they are. Taken along, whole rows reach their place in one long pass,
+        # which takes half the time of a norm for each of queries and keys and three copies.
+        scales[:, :, 2 * heads :] = 1.0
+        weights = torch.cat((norms.query, norms.key, torch.ones_like(norms.key)))
+        row = weights.view(3, 1, channels).expand(3, heads, channels).flatten()
+        place = joint[:, first_token : first_token + given.shape[1]].flatten(2)
+        torch.mul(given.mul_(scales).flatten(2), row, out=place)
 
     def attended(self, attention: torch.Tensor, first_token: int, tokens: int) -> LinearInput:
         part = attention[:, first_token : first_token + tokens]

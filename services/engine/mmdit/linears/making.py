@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 
 from services.engine.mmdit.backends import Backend
+from services.engine.mmdit.linears.packed import PackedLinear, can_be_packed
 from services.engine.mmdit.linears.plain import PlainLinear
 from services.engine.mmdit.linears.scaled_mm import ScaledMmLinear
 from services.engine.mmdit.linears.transformer_engine import Recipe, TransformerEngineLinear
@@ -42,7 +43,8 @@ class LinearMaker:
         """Weight [outputs, inputs] and bias [outputs], already on their device."""
         match self.backend:
             case Backend.NONE:
-                return PlainLinear(weight, bias)
+                packed = can_be_packed(weight)
+                return PackedLinear(weight, bias) if packed else PlainLinear(weight, bias)
             case Backend.SCALED_MM:
                 return ScaledMmLinear(weight, bias)
             case Backend.WEIGHT_STORAGE:

@@ -1,12 +1,14 @@
-"""One linear layer in FP8: how near it comes, and that rows do not touch one another."""
+"""One linear layer, in FP8 or packed: how near it comes, and that rows leave one another alone."""
 
 import pytest
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import gelu, linear
 
 from services.engine.closeness import relative_error, signal_to_noise_db
 from services.engine.mmdit.backends import Backend
 from services.engine.mmdit.linears.making import Linear, LinearMaker
+from services.engine.mmdit.linears.packed import PackedLinear, can_be_packed
+from services.engine.mmdit.linears.plain import PlainLinear
 from services.engine.mmdit.linears.scaled_mm import ScaledMmLinear, with_empty_rows
 from services.engine.mmdit.quantised_rows import quantise_rows
 
@@ -89,3 +91,43 @@ def test_rows_that_fill_up_a_product_change_nothing() -> None:
     assert filled.values.shape == (16, 32)
     assert torch.equal(filled.dequantised(torch.float32)[:5], rows.dequantised(torch.float32))
     assert torch.all(filled.dequantised(torch.float32)[5:] == 0.0)
+
+
+def random_packed_layer() -> tuple[PackedLinear, torch.Tensor, torch.Tensor]:
+    layer, weight, bias = random_layer(Backend.NONE)
+    assert isinstance(layer, PackedLinear)
+    return layer, weight, bias
+
+
+@torch.inference_mode()
+def test_a_packed_layer_is_the_plain_one_in_another_order_of_adding() -> None:
+    layer, weight, bias = random_packed_layer()
+    rows = torch.randn(70, 192, generator=torch.Generator().manual_seed(8))
+
+    given, with_gelu = layer(rows), layer.with_gelu(rows)
+
+    expected = linear(rows, weight, bias)
+    assert relative_error(given, expected) < 1e-6
+    assert relative_error(with_gelu, gelu(expected, approximate="tanh")) < 1e-6
+    assert layer.resident_bytes == 4 * (320 * 192 + 320)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("count", [1, 2, 77, 308, 512, 820])
+def test_a_packed_layer_gives_a_row_the_same_up_to_rounding_in_any_company(count: int) -> None:
+    layer, _, _ = random_packed_layer()
+    rows = torch.randn(4096, 192, generator=torch.Generator().manual_seed(8))
+    in_company = layer.with_gelu(rows)
+
+    alone = layer.with_gelu(rows[:count])
+
+    assert torch.allclose(alone, in_company[:count], rtol=0.0, atol=1e-5)
+
+
+def test_other_types_than_float32_stay_plain() -> None:
+    weight, bias = torch.zeros(320, 192, dtype=torch.bfloat16), torch.zeros(320)
+
+    layer = LinearMaker(Backend.NONE).make(weight, bias)
+
+    assert not can_be_packed(weight)
+    assert isinstance(layer, PlainLinear)
