@@ -118,8 +118,8 @@ define with-a-browser
 	@if ! test -x /usr/bin/chromium && test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
 	  echo "There is no /usr/bin/chromium here; installing Debian's ..."; \
 	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) >/dev/null || true; fi; \
-	if ! test -x /usr/bin/chromium; then echo "NOT TESTED: there is no /usr/bin/chromium. On Debian: apt install chromium" >&2; \
-	elif ! command -v npm >/dev/null; then echo "NOT TESTED: axe-core comes by npm, and there is none here. On Debian: apt install npm" >&2; \
+	if ! test -x /usr/bin/chromium; then echo "NOT TESTED: there is no /usr/bin/chromium. On Debian: apt install chromium" >&2; exit 1; \
+	elif ! command -v npm >/dev/null; then echo "NOT TESTED: axe-core comes by npm, and there is none here. On Debian: apt install npm" >&2; exit 1; \
 	else $(MAKE) $(BROWSER_STAMP) && $(1); fi
 endef
 
