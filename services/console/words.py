@@ -46,7 +46,7 @@ def money(amount: Money, *, signed: bool = False) -> str:
     value = as_decimal(amount)
     decimals = _decimals(value)
     rounded = value.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
-    text = f"{rounded:+,}" if signed else f"{rounded:,}"
+    text = f"{rounded:+,f}" if signed else f"{rounded:,f}"
     return f"{text.replace('-', '−')}{_NO_BREAK}{amount.currency_code}"
 
 
