@@ -70,6 +70,8 @@ def _view(order: WorkerOrder, limits: WorkerLimits, device_nodes: Sequence[str])
             yield from ("--symlink", str(path.readlink()), str(path))
         elif path.is_dir():
             yield from ("--ro-bind", str(path), str(path))
+    # Before the code, which may lie below a folder of that name.
+    yield from _memory("/tmp", limits.tmp_bytes)  # noqa: S108 -- the sandbox's own
     code = code_folders()
     for folder in _ways_to(code):
         yield from ("--dir", str(folder))
@@ -82,15 +84,18 @@ def _view(order: WorkerOrder, limits: WorkerLimits, device_nodes: Sequence[str])
     yield from ("--proc", "/proc", "--dev", "/dev")
     for node in device_nodes:
         yield from ("--dev-bind", node, node)
-    for folder, size in (("/dev/shm", _SHARED_MEMORY_BYTES), ("/tmp", limits.tmp_bytes)):  # noqa: S108
-        yield from ("--perms", "1777", "--size", str(size), "--tmpfs", folder)
+    yield from _memory("/dev/shm", _SHARED_MEMORY_BYTES)  # noqa: S108 -- the sandbox's own
     yield from ("--remount-ro", "/dev", "--remount-ro", "/")
+
+
+def _memory(folder: str, size_bytes: int) -> Sequence[str]:
+    return ("--perms", "1777", "--size", str(size_bytes), "--tmpfs", folder)
 
 
 def _ways_to(folders: Sequence[Path]) -> list[Path]:
     """Return every folder above, the highest first: bubblewrap would make them for root alone."""
     above = {parent for folder in folders for parent in folder.parents}
-    return [Path("/etc"), Path("/run"), *sorted(above - {Path("/")})]
+    return [Path("/etc"), Path("/run"), *sorted(above - {Path("/"), Path("/tmp")})]  # noqa: S108
 
 
 def code_folders() -> list[Path]:
