@@ -216,3 +216,28 @@ async def test_the_operators_cost_counts_late_energy(shop: Shop) -> None:
 
     assert row == (9_000,)
     assert [margin.image_count for _, margin in report.groups()] == [1]
+
+
+async def test_what_an_amended_image_was_counted_with_leaves_the_sum_it_shares(
+    shop: Shop,
+) -> None:
+    amended_id, _ = await charge_early(shop), await charge_early(shop)
+    await take_in(shop)
+    await deliver(shop, amended_id)
+
+    await shop.as_role("atelier_housekeeper")
+    partial, _ = await list_partial(shop.connection, after=ROUND_START, limit=1_000)
+    (usage,) = [usage for usage in partial if usage.image_id == amended_id]
+    assert await amend(shop.connection, usage)
+
+    await shop.as_role("atelier_gateway")
+    report = await query_usage(
+        shop.connection,
+        tenant_id=shop.tenant_id,
+        time_zone=shop.tenant.time_zone,
+        group_by=[UsageDimension.DAY],
+        chosen=UsageFilter(),
+        limit=10,
+    )
+    assert [group.image_count for group in report.groups] == [2]
+    assert [group.energy_millijoules for group in report.groups] == [9_000 + 1_000]
