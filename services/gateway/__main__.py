@@ -234,7 +234,7 @@ def _join(
         drain=drain,
     )
     audit = AuditTrail(pool, refusals_per_minute_max=settings.audited_refusals_per_minute_max)
-    guard = _guard(settings, lookups=lookups, drain=drain, audit=audit)
+    guard = _guard(settings, pool=pool, lookups=lookups, drain=drain, audit=audit)
     server = build_server(
         guard=guard,
         servicers=servicers,
@@ -333,11 +333,13 @@ def _key_lookups(settings: Settings, pool: Pool) -> KeyLookups:
 
 
 def _guard(
-    settings: Settings, *, lookups: KeyLookups, drain: Drain, audit: AuditTrail
+    settings: Settings, *, pool: Pool, lookups: KeyLookups, drain: Drain, audit: AuditTrail
 ) -> CallGuard:
     """What every call passes before its servicer sees it."""
     return CallGuard(
-        authenticator=Authenticator(lookups, pepper=_pepper(settings)),
+        authenticator=Authenticator(
+            lookups, pepper=_pepper(settings), tenants=StoredKeyDirectory(pool)
+        ),
         rules=load_request_rules(),
         calls=AdmissionGate(
             calls_max=settings.calls_in_flight_max,
@@ -353,6 +355,7 @@ def _guard(
         unary_deadline_seconds=settings.unary_deadline_seconds,
         calls_per_minute_per_tenant_max=settings.calls_per_minute_per_tenant_max,
         stranger_hold_seconds=settings.stranger_hold_seconds,
+        certificates_name_tenants=settings.certificates_name_tenants,
         not_implemented=not_implemented_calls(SERVICER_TYPES),
     )
 

@@ -1,4 +1,4 @@
-"""From the metadata of a call to its caller: key form, look-up, secret, expiry, revocation.
+"""From a call's metadata and certificate to its caller: form, look-up, secret, expiry, revocation.
 
 Noise is refused by its checksum without asking anybody. What was looked up is believed for less
 than a second, so that a revocation takes effect within a second on every replica.
@@ -10,7 +10,8 @@ from typing import Final
 
 from services.gateway import errors
 from services.gateway.callers import Caller
-from services.gateway.key_lookups import KeyFacts, KeyLookups
+from services.gateway.client_certificates import CertificateIdentity
+from services.gateway.key_lookups import KeyFacts, KeyLookups, TenantDirectory
 from tenants.api_keys import PresentedKey, Role, matches, opens, parse_key
 from tenants.tenant_store import TenantState
 
@@ -22,26 +23,55 @@ _NO_SECRET: Final = bytes(32)
 
 
 class Authenticator:
-    """Turns the ``authorization`` metadata into a caller."""
+    """Turns the ``authorization`` metadata, or what a client certificate says, into a caller."""
 
     def __init__(
         self,
         lookups: KeyLookups,
         *,
         pepper: bytes,
+        tenants: TenantDirectory,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._lookups = lookups
         self._pepper = pepper
+        self._tenants = tenants
         self._now = now
 
-    async def authenticate(self, authorization: str | None) -> Caller:
+    async def authenticate(
+        self, authorization: str | None, certificate: CertificateIdentity | None = None
+    ) -> Caller:
         """Return the caller, or say why not.
+
+        A key goes before the certificate, and opens only beside one of its own tenant.
 
         Raises:
             CallRefusedError: KEY_INVALID, KEY_EXPIRED or KEY_REVOKED; RATE_LIMITED while too many
                 keys that were never seen come.
         """
+        if authorization is None and certificate is not None:
+            return await self._caller_of_certificate(certificate)
+        caller = await self._caller_of_key(authorization)
+        if certificate is not None and certificate.tenant_id != caller.tenant_id:
+            # As a wrong key: it is not told that this one would open elsewhere.
+            raise errors.key_invalid()
+        return caller
+
+    async def _caller_of_certificate(self, certificate: CertificateIdentity) -> Caller:
+        # Asked anew for every call: who comes here has been signed by the client authority.
+        tenant = await self._tenants.find_tenant(certificate.tenant_id)
+        if tenant is None:
+            raise errors.key_invalid()
+        return Caller(
+            tenant_id=certificate.tenant_id,
+            key_id=certificate.key_id,
+            role=certificate.role,
+            project="",
+            suspended=tenant.state == TenantState.SUSPENDED,
+            limits=tenant.limits,
+        )
+
+    async def _caller_of_key(self, authorization: str | None) -> Caller:
         presented = _presented_key(authorization)
         if presented is None:
             raise errors.key_invalid()

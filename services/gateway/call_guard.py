@@ -26,6 +26,7 @@ from services.gateway.admission import AdmissionGate
 from services.gateway.audit_trail import AuditedCall, AuditTrail, changes_something
 from services.gateway.authentication import Authenticator
 from services.gateway.callers import CURRENT_CALLER, Caller
+from services.gateway.client_certificates import read_identity
 from services.gateway.draining import Drain
 from services.gateway.error_statuses import reason_name, refusal_of, to_status
 from services.gateway.errors import Refusal
@@ -60,6 +61,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         unary_deadline_seconds: float,
         calls_per_minute_per_tenant_max: int,
         stranger_hold_seconds: float = 0.0,
+        certificates_name_tenants: bool = False,
         not_implemented: frozenset[str] = frozenset(),
     ) -> None:
         self._authenticator = authenticator
@@ -71,6 +73,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         self._peers = peers
         self._unary_deadline_seconds = unary_deadline_seconds
         self._not_implemented = not_implemented
+        self._certificates_name_tenants = certificates_name_tenants
         self._calls_per_minute_max = calls_per_minute_per_tenant_max
         self._rates = RateLimits(names_max=_TENANTS_COUNTED_MAX)
         self._strangers = StrangerHold(seconds=stranger_hold_seconds)
@@ -189,7 +192,9 @@ class CallGuard(grpc.aio.ServerInterceptor):
         return gate.admit_tenant(caller.tenant_id, calls_max=own_max)
 
     async def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
-        return await self._authenticator.authenticate(_authorization(context))
+        named = self._certificates_name_tenants
+        certificate = read_identity(context.auth_context()) if named else None
+        return await self._authenticator.authenticate(_authorization(context), certificate)
 
     def _request(self, call: "_Call", raw: bytes, handler: Any) -> Message:  # noqa: ANN401
         if call.method in self._not_implemented:

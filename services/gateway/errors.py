@@ -176,6 +176,15 @@ def key_invalid() -> CallRefusedError:
     )
 
 
+def certificate_unclear() -> CallRefusedError:
+    """The client authority signed a name that is not ours to guess; no secret is told."""
+    return _unauthenticated(
+        ErrorReason.ERROR_REASON_KEY_INVALID,
+        "the client certificate must name one tenant and role, as the URI "
+        "atelier://tenants/{tenant}/roles/member or …/roles/admin",
+    )
+
+
 def key_expired(key_id: str) -> CallRefusedError:
     """The key's time is over; told only to who holds its secret."""
     return _unauthenticated(

@@ -2,10 +2,10 @@
 
 from database.pool import Pool, tenant_transaction, transaction
 from services.gateway.callers import CallLimits
-from services.gateway.key_lookups import KeyFacts
+from services.gateway.key_lookups import KeyFacts, TenantFacts
 from tenants.api_key_store import find_key
 from tenants.api_keys import Role
-from tenants.ids import KeyId
+from tenants.ids import KeyId, TenantId
 from tenants.tenant_store import get_tenant
 
 
@@ -23,12 +23,19 @@ class StoredKeyDirectory:
             return None
         if key.role == Role.OPERATOR:
             return KeyFacts(key=key, tenant_state=None)
-        async with tenant_transaction(self._pool, key.tenant_id) as conn:
-            tenant = await get_tenant(conn, key.tenant_id)
+        tenant = await self.find_tenant(key.tenant_id)
+        if tenant is None:
+            return None
+        return KeyFacts(key=key, tenant_state=tenant.state, limits=tenant.limits)
+
+    async def find_tenant(self, tenant_id: TenantId) -> TenantFacts | None:
+        """Return the facts of a tenant, None when there is no such tenant."""
+        async with tenant_transaction(self._pool, tenant_id) as conn:
+            tenant = await get_tenant(conn, tenant_id)
         if tenant is None:
             return None
         limits = CallLimits(
             calls_per_minute_max=tenant.calls_per_minute_max,
             calls_in_flight_max=tenant.calls_in_flight_max,
         )
-        return KeyFacts(key=key, tenant_state=tenant.state, limits=limits)
+        return TenantFacts(state=tenant.state, limits=limits)

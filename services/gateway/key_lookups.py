@@ -18,7 +18,7 @@ from services.gateway.callers import NO_LIMITS, CallLimits
 from services.gateway.rate_limits import RateLimits
 from tenants.api_key_store import subject_of_tenant
 from tenants.api_keys import StoredKey
-from tenants.ids import KeyId
+from tenants.ids import KeyId, TenantId
 from tenants.tenant_store import TenantState
 
 _STRANGERS: Final = "strangers"
@@ -32,6 +32,22 @@ class KeyFacts:
     key: StoredKey
     tenant_state: TenantState | None
     limits: CallLimits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantFacts:
+    """What the database tells of the tenant that a certificate names."""
+
+    state: TenantState
+    limits: CallLimits = NO_LIMITS
+
+
+class TenantDirectory(Protocol):
+    """Where the tenants of certificates are looked up."""
+
+    async def find_tenant(self, tenant_id: TenantId) -> TenantFacts | None:
+        """Return the facts of a tenant, None when there is no such tenant."""
+        ...
 
 
 class KeyDirectory(Protocol):

@@ -29,6 +29,10 @@ class Settings(KeySettings):
     tls_client_ca_path: Path | None = Field(
         default=None, description="PEM; every client must show a certificate signed by it"
     )
+    certificates_name_tenants: bool = Field(
+        default=False,
+        description="a client certificate's URI atelier://tenants/…/roles/… says who calls",
+    )
     clear_text_for_development: bool = Field(
         default=False, description="listen beyond loopback without TLS: keys can be overheard"
     )
@@ -92,6 +96,8 @@ class Settings(KeySettings):
             raise ValueError("tls_certificate_path and tls_key_path belong together")
         if self.tls_client_ca_path is not None and self.tls_certificate_path is None:
             raise ValueError("tls_client_ca_path needs tls_certificate_path and tls_key_path")
+        if self.certificates_name_tenants and self.tls_client_ca_path is None:
+            raise ValueError("certificates_name_tenants needs tls_client_ca_path")
         is_safe = self.tls_certificate_path is not None or _is_loopback(self.listen_address)
         if not is_safe and not self.clear_text_for_development:
             raise ValueError(

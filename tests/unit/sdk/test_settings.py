@@ -58,6 +58,16 @@ def test_the_remembered_key_is_not_sent_to_another_address(tmp_path: Path) -> No
         resolve_login(address="stranger:1", environment={}, login_file=file)
 
 
+def test_a_client_certificate_stands_in_for_a_key(tmp_path: Path) -> None:
+    environment = {"ATELIER_CLIENT_CERTIFICATE_FILE": "studio.pem"}
+
+    login = resolve_login(
+        address="studio:1", environment=environment, login_file=tmp_path / "login.json"
+    )
+
+    assert login == Login(address="studio:1", api_key="")
+
+
 def test_a_login_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / "atelier" / "login.json"
 

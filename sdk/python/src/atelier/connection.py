@@ -44,7 +44,9 @@ class Connection:
         self.retry_policy = retry_policy or RetryPolicy()
         self._call_seconds_max = call_seconds_max
         self._silence_seconds_max = silence_seconds_max
-        self._metadata: Metadata = grpc.aio.Metadata(("authorization", f"Bearer {login.api_key}"))
+        self._metadata: Metadata = grpc.aio.Metadata()
+        if login.api_key:
+            self._metadata.add("authorization", f"Bearer {login.api_key}")
         self.channel = open_channel(login.address, root_certificates=root_certificates)
 
     async def close(self) -> None:

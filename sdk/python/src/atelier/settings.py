@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from atelier.certificates import CLIENT_CERTIFICATE_FILE_VARIABLE
 from atelier.errors import ConfigurationError
 
 DEFAULT_ADDRESS = "127.0.0.1:7431"
@@ -18,7 +19,7 @@ _LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1", "[::1]"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """What `atelier login` remembers."""
+    """What `atelier login` remembers; without a key, a client certificate says who calls."""
 
     address: str
     api_key: str
@@ -45,7 +46,7 @@ def resolve_login(
     somebody set another address.
 
     Raises:
-        ConfigurationError: there is no key.
+        ConfigurationError: there is no key, and no client certificate either.
     """
     remembered = read_login(login_file or default_login_file())
     address = address or environment.get(ADDRESS_VARIABLE)
@@ -55,6 +56,8 @@ def resolve_login(
         return Login(address=address or fallback, api_key=api_key)
     if remembered and address in {None, remembered.address}:
         return remembered
+    if environment.get(CLIENT_CERTIFICATE_FILE_VARIABLE):
+        return Login(address=address or DEFAULT_ADDRESS, api_key="")
     raise ConfigurationError(
         f"no API key for {address or DEFAULT_ADDRESS}: run `atelier login`, "
         f"or set {API_KEY_VARIABLE}"

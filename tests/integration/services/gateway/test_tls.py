@@ -1,17 +1,24 @@
 """TLS at the door: certificates that are renewed while it serves, and clients that show theirs."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from atelier.async_client import AsyncClient
 from atelier.errors import CallError, UnavailableError
 from atelier.retries import NO_RETRIES
+from atelier.v1.api_key_service_pb2 import ApiKey, KeyRole
+from atelier.v1.tenant_service_pb2 import Tenant
 from services.gateway.__main__ import serving
 from services.gateway.bootstrap import make_first_operator_key
 from tests.integration.fixture_types import Postgres
@@ -48,7 +55,12 @@ def files(tmp_path: Path) -> Files:
 
 @asynccontextmanager
 async def listening(
-    postgres: Postgres, directory: Path, files: Files, *, client_ca: bool = False
+    postgres: Postgres,
+    directory: Path,
+    files: Files,
+    *,
+    client_ca: bool = False,
+    certificates_name_tenants: bool = False,
 ) -> AsyncGenerator[tuple[str, str]]:
     """Serve with TLS; yields the address and an operator's key."""
     settings = gateway_settings(
@@ -57,6 +69,7 @@ async def listening(
         tls_certificate_path=files.certificate,
         tls_key_path=files.key,
         tls_client_ca_path=files.client_ca if client_ca else None,
+        certificates_name_tenants=certificates_name_tenants,
     )
     key = await make_first_operator_key(
         postgres.url("atelier_operator"), pepper=PEPPER.encode(), another=True
@@ -143,3 +156,99 @@ def show(issuer: trustme.CA, files: Files, monkeypatch: pytest.MonkeyPatch) -> N
         path = files.certificate.with_name(variable)
         pem.write_to_path(str(path))
         monkeypatch.setenv(variable, str(path))
+
+
+def show_uris(
+    issuer: trustme.CA, files: Files, monkeypatch: pytest.MonkeyPatch, *uris: str
+) -> None:
+    """Let the SDK show a certificate whose SANs are these URIs."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    authority = x509.load_pem_x509_certificate(issuer.cert_pem.bytes())
+    signer = serialization.load_pem_private_key(issuer.private_key_pem.bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris]),
+            critical=True,
+        )
+        .sign(signer, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    for variable, content in (
+        ("ATELIER_CLIENT_CERTIFICATE_FILE", certificate.public_bytes(pem)),
+        ("ATELIER_CLIENT_KEY_FILE", private),
+    ):
+        path = files.certificate.with_name(variable)
+        path.write_bytes(content)
+        monkeypatch.setenv(variable, str(path))
+
+
+async def whoami(address: str, key: str | None, authority: trustme.CA) -> tuple[str, str]:
+    """Return tenant and key id as the gateway sees them, or UNAUTHENTICATED's reason and text."""
+    root = authority.cert_pem.bytes()
+    async with AsyncClient(
+        address, api_key=key, root_certificates=root, retry_policy=NO_RETRIES
+    ) as client:
+        try:
+            installation = await client.get_installation()
+        except CallError as error:
+            return "refused", str(error)
+    return installation.tenant, installation.api_key.rpartition("/")[2]
+
+
+async def test_a_certificate_names_the_caller_and_binds_the_keys_beside_it(
+    postgres: Postgres, short_directory: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, of_clients = trustme.CA(), trustme.CA()
+    files.write(authority)
+    of_clients.cert_pem.write_to_path(str(files.client_ca))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(short_directory))
+    monkeypatch.delenv("ATELIER_API_KEY", raising=False)
+    name = f"san-{secrets.token_hex(4)}"
+    uri = f"atelier://tenants/{name}/roles/member"
+    told: dict[str, tuple[str, str]] = {}
+    async with listening(
+        postgres, short_directory, files, client_ca=True, certificates_name_tenants=True
+    ) as (address, operator):
+        show(of_clients, files, monkeypatch)
+        async with AsyncClient(
+            address, api_key=operator, root_certificates=authority.cert_pem.bytes(), tenant=name
+        ) as client:
+            await client.create_tenant(name, Tenant(display_name=name, currency_code="EUR"))
+            made = await client.create_api_key(ApiKey(role=KeyRole.KEY_ROLE_ADMIN))
+        told["names nobody"] = await whoami(address, None, authority)
+        for label, key, uris in (
+            ("member", None, [uri]),
+            ("own key", made.secret, [uri]),
+            ("another's key", operator, [uri]),
+            ("unknown tenant", None, ["atelier://tenants/nobody-here/roles/member"]),
+            ("operator", None, ["atelier://tenants/operator/roles/admin"]),
+            ("operator role", None, [f"atelier://tenants/{name}/roles/operator"]),
+            ("two names", None, [uri, uri.replace("member", "admin")]),
+            ("malformed beside a key", made.secret, [f"ATELIER://tenants/{name}"]),
+        ):
+            show_uris(of_clients, files, monkeypatch, *uris)
+            told[label] = await whoami(address, key, authority)
+
+    assert told["member"][0] == f"tenants/{name}"
+    assert told["member"][1].startswith("certificate")
+    assert told["own key"] == (f"tenants/{name}", made.api_key.name.rpartition("/")[2])
+    wrong_key = told["names nobody"]
+    assert wrong_key[0] == "refused"
+    assert "an API key is needed" in wrong_key[1]
+    for label in ("another's key", "unknown tenant", "operator"):
+        assert told[label] == wrong_key
+    for label in ("operator role", "two names", "malformed beside a key"):
+        assert told[label][0] == "refused"
+        assert "must name one tenant and role" in told[label][1]

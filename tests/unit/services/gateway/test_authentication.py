@@ -5,7 +5,7 @@ import pytest
 
 from services.gateway.authentication import Authenticator
 from services.gateway.errors import CallRefusedError
-from services.gateway.key_lookups import KeyFacts, KeyLookups, LookupLimits
+from services.gateway.key_lookups import KeyFacts, KeyLookups, LookupLimits, TenantFacts
 from tenants.api_keys import NewKey, Role, StoredKey, new_key, new_secret
 from tenants.ids import OPERATOR_TENANT_ID, KeyId, TenantId
 from tenants.tenant_store import TenantState
@@ -25,6 +25,9 @@ class Directory:
         self.questions.append(key_id)
         await asyncio.sleep(0)
         return self.facts.get(key_id)
+
+    async def find_tenant(self, tenant_id: TenantId) -> TenantFacts | None:
+        return TenantFacts(state=TenantState.ACTIVE) if tenant_id == "acme" else None
 
 
 class Clock:
@@ -68,7 +71,7 @@ def authenticator(directory: Directory, clock: Clock | None = None) -> Authentic
     lookups = KeyLookups(
         directory, LookupLimits(cache_seconds=0.5), monotonic_seconds=clock or Clock()
     )
-    return Authenticator(lookups, pepper=PEPPER, now=lambda: NOW)
+    return Authenticator(lookups, pepper=PEPPER, tenants=directory, now=lambda: NOW)
 
 
 async def reason_of(directory: Directory, authorization: str | None) -> str:

@@ -47,6 +47,11 @@ def test_a_client_authority_needs_a_certificate_of_ones_own() -> None:
         settings(tls_client_ca_path=Path("ca.pem"))
 
 
+def test_certificates_that_name_tenants_need_a_client_authority() -> None:
+    with pytest.raises(ValidationError, match="certificates_name_tenants"):
+        settings(certificates_name_tenants=True)
+
+
 def test_a_short_pepper_is_refused() -> None:
     with pytest.raises(ValidationError, match="key_pepper"):
         settings(key_pepper=SecretStr("short"))
