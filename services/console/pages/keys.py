@@ -1,4 +1,4 @@
-"""API keys: made with a secret that is shown once, and ended."""
+"""API keys: made with a secret that is shown once, given a new one, and ended."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -8,7 +8,12 @@ from starlette.responses import Response
 
 from atelier.calls import timestamp
 from atelier.errors import CallError, UnavailableError
-from atelier.v1.api_key_service_pb2 import ApiKey, CreateApiKeyResponse, KeyRole
+from atelier.v1.api_key_service_pb2 import (
+    ApiKey,
+    CreateApiKeyResponse,
+    KeyRole,
+    RotateApiKeyResponse,
+)
 from services.console.errors import PageNotFoundError
 from services.console.refusals import reason_of
 from services.console.visit import Visit, see
@@ -36,6 +41,19 @@ async def create_key(visit: Visit) -> Response:
     return await _page(visit, made=made)
 
 
+async def rotate_key(visit: Visit) -> Response:
+    """Give a key a new secret, shown in this very answer; the old one works for a while."""
+    try:
+        rotated = await visit.client.rotate_api_key(
+            key_id(visit), request_id=visit.form.text("request_id")
+        )
+    except UnavailableError:
+        raise
+    except CallError as error:
+        return await _page(visit, problems=reason_of(error))
+    return await _page(visit, rotated=rotated)
+
+
 async def revoke_key(visit: Visit) -> Response:
     await visit.client.revoke_api_key(key_id(visit))
     return see("/keys")
@@ -49,7 +67,11 @@ def key_id(visit: Visit) -> str:
 
 
 async def _page(
-    visit: Visit, *, made: CreateApiKeyResponse | None = None, problems: Sequence[str] = ()
+    visit: Visit,
+    *,
+    made: CreateApiKeyResponse | None = None,
+    rotated: RotateApiKeyResponse | None = None,
+    problems: Sequence[str] = (),
 ) -> Response:
     found = [key async for key in visit.client.list_api_keys()]
     own = visit.session.api_key.split("_")[2:3]
@@ -59,6 +81,7 @@ async def _page(
         keys=found,
         own_key_id=own[0] if own else "",
         made=made,
+        rotated=rotated,
         problems=problems,
         form=visit.form,
     )

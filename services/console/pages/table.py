@@ -67,6 +67,7 @@ PAGES: Final = (
     Page(method="GET", path="/invoices/{period}/{kind}", show=invoices.invoice_file, roles=ADMINS),
     Page(method="GET", path="/keys", show=keys.keys, roles=ADMINS),
     Page(method="POST", path="/keys", show=keys.create_key, roles=ADMINS),
+    Page(method="POST", path="/keys/{key}/rotate", show=keys.rotate_key, roles=ADMINS),
     Page(method="POST", path="/keys/{key}/revoke", show=keys.revoke_key, roles=ADMINS),
     Page(method="GET", path="/budgets", show=budgets.budgets, roles=ADMINS),
     Page(method="POST", path="/budgets", show=budgets.set_budget, roles=ADMINS),

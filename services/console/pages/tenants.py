@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from starlette.responses import Response
 
@@ -15,6 +16,21 @@ from services.console.errors import PageNotFoundError
 from services.console.months import month_to_date
 from services.console.refusals import reason_of
 from services.console.visit import Visit, see
+
+# What the form has; models and the rest stay as they are.
+_CHANGED_FIELDS: Final = (
+    "display_name",
+    "legal_name",
+    "postal_address",
+    "vat_id",
+    "time_zone",
+    "price_book",
+    "quotas.queued_images_max",
+    "quotas.calls_per_minute_max",
+    "quotas.calls_in_flight_max",
+    "quotas.gpu_weight",
+    "credit_limit",
+)
 
 
 async def tenants(visit: Visit) -> Response:
@@ -46,10 +62,7 @@ async def change_tenant(visit: Visit) -> Response:
     try:
         wanted = _wanted(visit, currency=current.currency_code)
         wanted.name = current.name
-        wanted.quotas.allowed_models.extend(current.quotas.allowed_models)
-        fields = ["display_name", "legal_name", "postal_address", "vat_id", "time_zone"]
-        fields += ["price_book", "quotas", "credit_limit"]
-        await visit.client.update_tenant(wanted, fields)
+        await visit.client.update_tenant(wanted, _CHANGED_FIELDS)
     except UnavailableError:
         raise
     except (CallError, ValueError) as error:
@@ -132,6 +145,7 @@ def _wanted(visit: Visit, *, currency: str) -> Tenant:
         quotas=TenantQuotas(
             queued_images_max=form.whole_number("queued_images_max"),
             calls_per_minute_max=form.whole_number("calls_per_minute_max"),
+            calls_in_flight_max=form.whole_number("calls_in_flight_max"),
             gpu_weight=float(form.text("gpu_weight") or 0),
         ),
     )

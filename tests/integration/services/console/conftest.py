@@ -7,7 +7,11 @@ import pytest
 
 from tests.integration.fixture_types import Postgres
 from tests.integration.services.console.serving import ServedConsole, served_console
-from tests.integration.services.gateway.gateway_fixtures import ServedGateway, running_gateway
+from tests.integration.services.gateway.gateway_fixtures import (
+    ServedGateway,
+    Studio,
+    running_gateway,
+)
 
 
 @pytest.fixture
@@ -20,3 +24,8 @@ async def gateway(postgres: Postgres, short_directory: Path) -> AsyncGenerator[S
 async def console(gateway: ServedGateway) -> AsyncGenerator[ServedConsole]:
     async with served_console(gateway.address) as serving:
         yield serving
+
+
+@pytest.fixture
+async def acme(gateway: ServedGateway) -> Studio:
+    return await gateway.new_tenant()
