@@ -1,8 +1,19 @@
 """Forms that are filled in well, and files: what they do at the gateway."""
 
+from pathlib import Path
+
 from atelier.v1 import billing_service_pb2, model_service_pb2, tenant_service_pb2
+from tenants.ids import TenantId
+from tests.integration.fixture_types import Pools
 from tests.integration.services.console.serving import ServedConsole, field
-from tests.integration.services.gateway.gateway_fixtures import ServedGateway, Studio, refusal
+from tests.integration.services.gateway.drawing import Drawer, recorder_for_gateways
+from tests.integration.services.gateway.gateway_fixtures import (
+    ServedGateway,
+    Studio,
+    create_job,
+    refusal,
+    spec,
+)
 
 MODELS = model_service_pb2.ListModelsRequest()
 
@@ -149,3 +160,26 @@ async def test_usage_is_downloaded_as_each_kind_of_file(
     for file in files.values():
         assert file.headers["content-disposition"].startswith("attachment; filename=")
     assert unknown.status_code == 404
+
+
+async def test_what_failed_is_ordered_again_once_however_often_its_form_is_sent(
+    console: ServedConsole, acme: Studio, pools: Pools, short_directory: Path
+) -> None:
+    job = await acme.member.jobs.CreateJob(create_job(spec(prompt="a mug that fails")))
+    async with (
+        pools("atelier_recorder") as pool,
+        recorder_for_gateways(pool, short_directory) as spool,
+    ):
+        drawer = Drawer(pool=pool, tenant_id=TenantId(acme.tenant_id), spool=spool)
+        await drawer.fail((await drawer.claim()).attempt)
+    path = f"/jobs/{job.name.rpartition('/')[2]}"
+    async with console.browser(acme.member.key) as browser:
+        page = await browser.get(path)
+        wish = {"request_id": field(page.text, "request_id")}
+        sent = [await browser.send(f"{path}/retry", of=path, **wish) for _ in range(2)]
+        again = await browser.get(sent[0].headers["location"])
+
+    assert "Order the 1 failed again" in page.text
+    assert [answer.status_code for answer in sent] == [303, 303]
+    assert sent[0].headers["location"] == sent[1].headers["location"] != path
+    assert "a mug that fails" in again.text
