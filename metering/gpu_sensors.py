@@ -8,9 +8,12 @@ from typing import Protocol
 class CardFacts:
     """What does not change about a card."""
 
-    # The driver's unique name, which CUDA_VISIBLE_DEVICES takes, such as "GPU-5a…".
+    # The driver's unique name, which CUDA_VISIBLE_DEVICES takes, such as "GPU-5a…" or "MIG-7c…";
+    # empty for a split card that has no slices: no worker can be given it.
     device_uuid: str
     memory_bytes: int
+    # Where the driver lists it: "0", and "0-mig-3" for the GPU instance 3 of that card.
+    position: str = "0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

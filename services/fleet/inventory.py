@@ -59,12 +59,13 @@ class Inventory:
     def take(self, gpus: Iterable[Gpu]) -> None:
         """Believe the meter, or what an earlier fleet had learnt from it.
 
-        A card that is no longer told of has fallen off the bus: it is gone until it is back.
+        A card that is no longer told of has fallen off the bus, or was split: it is gone until it
+        is back. One that the operator named stays in the list, and nobody can draw on it.
         """
         told = {gpu.gpu_id: gpu for gpu in gpus}
         if self._configured_ids:
             self._known = {
-                gpu_id: told.get(gpu_id, self._known[gpu_id]) for gpu_id in self._configured_ids
+                gpu_id: told.get(gpu_id) or _named(gpu_id) for gpu_id in self._configured_ids
             }
         elif told:
             self._known = told

@@ -53,7 +53,7 @@ class Device:
 
 
 def find_devices(settings: Settings) -> Mapping[GpuId, Device]:
-    """Return this host's devices by id.
+    """Return this host's devices by id; a card split by MIG is as many as it has slices.
 
     Raises:
         CounterError: There is a driver and it does not answer.
@@ -63,11 +63,8 @@ def find_devices(settings: Settings) -> Mapping[GpuId, Device]:
     if counters:
         # All three lists are in the driver's order, which is that of the bus.
         found = zip(counters, nvml.open_sensors(), powers_of(counters, settings), strict=True)
-        gpus = {GpuId(f"gpu-{index}"): parts for index, parts in enumerate(found)}
-        return {
-            gpu_id: _gpu(gpu_id, counter, sensors, power)
-            for gpu_id, (counter, sensors, power) in gpus.items()
-        }
+        gpus = [_gpu(counter, sensors, power) for counter, sensors, power in found]
+        return {gpu.gpu_id: gpu for gpu in gpus}
     ids = [GpuId(f"cpu-{index}") for index in range(settings.cpu_device_count)]
     return {gpu_id: _processor(gpu_id, settings) for gpu_id in ids}
 
@@ -101,10 +98,10 @@ def _set_power(settings: Settings) -> PowerModel:
     )
 
 
-def _gpu(gpu_id: GpuId, counter: EnergyCounter, sensors: GpuSensors, power: PowerModel) -> Device:
+def _gpu(counter: EnergyCounter, sensors: GpuSensors, power: PowerModel) -> Device:
     refresh_nanos = _refresh_nanos(counter)
     return Device(
-        gpu_id=gpu_id,
+        gpu_id=GpuId(f"gpu-{sensors.facts.position}"),
         counter=counter,
         power=power,
         processes=AttachedProcesses(),

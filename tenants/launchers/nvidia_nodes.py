@@ -15,8 +15,14 @@ def device_nodes(device_uuid: str, *, cards: Path = _CARDS) -> tuple[str, ...]:
     """Return the card's file and those that all cards share.
 
     Raises:
-        WorkerRefusedError: the driver knows no such card.
+        WorkerRefusedError: the driver knows no such card, or it is a slice of one.
     """
+    if device_uuid.startswith("MIG-"):
+        # The card's file opens every slice whose capability file is there too.
+        raise WorkerRefusedError(
+            f"{device_uuid} is a slice of a card split by MIG: the launcher `sandbox` hands out"
+            " whole cards only, `container` hands out slices by their CDI description"
+        )
     for card in sorted(cards.glob("*/information")):
         text = card.read_text()
         uuid = re.search(r"^GPU UUID:\s*(\S+)", text, re.MULTILINE)

@@ -1,5 +1,6 @@
 """The import rules that import-linter cannot say: they hang on file names, not on packages."""
 
+import re
 from pathlib import Path
 
 from tests.architecture.source_tree import (
@@ -54,6 +55,14 @@ def test_only_the_nvml_module_imports_pynvml() -> None:
     ]
 
     assert lines(strangers) == []
+
+
+def test_no_code_of_ours_names_a_call_that_sets_something_of_a_card() -> None:
+    text = (ROOT / "metering" / "nvml.py").read_text() + (
+        ROOT / "metering" / "nvml_driver.py"
+    ).read_text()
+
+    assert not re.search(r"nvml(Device|Unit|GpuInstance|System)(Set|Reset|Clear|Create)", text)
 
 
 def test_grpc_and_generated_code_stay_at_the_servers_and_in_the_client_modules() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pynvml  # pyright: ignore[reportMissingTypeStubs]
 
-from metering import nvml
+from metering.nvml_driver import MemoryInfo, SliceAttributes, UtilizationRates
 from tests.gpu_simulation.card import MS, SimulatedCard
 
 # Driver 580 counts on from when it was loaded.
@@ -89,16 +89,28 @@ class FakePynvml:
         mode = pynvml.NVML_DEVICE_MIG_ENABLE if self.habits.is_split else 0
         return [mode, mode]
 
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: object) -> int:  # noqa: N802
+        return 0
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: object, index: int) -> object:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+
+    def nvmlDeviceGetGpuInstanceId(self, handle: object) -> int:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    def nvmlDeviceGetAttributes(self, handle: object) -> SliceAttributes:  # noqa: N802
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
     def nvmlDeviceGetUUID(self, handle: object) -> str | bytes:  # noqa: N802
         return "GPU-00000000-0000-0000-0000-000000000000"
 
-    def nvmlDeviceGetMemoryInfo(self, handle: object) -> nvml.MemoryInfo:  # noqa: N802
+    def nvmlDeviceGetMemoryInfo(self, handle: object) -> MemoryInfo:  # noqa: N802
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     def nvmlDeviceGetTemperature(self, handle: object, sensor: int) -> int:  # noqa: N802
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
-    def nvmlDeviceGetUtilizationRates(self, handle: object) -> nvml.UtilizationRates:  # noqa: N802
+    def nvmlDeviceGetUtilizationRates(self, handle: object) -> UtilizationRates:  # noqa: N802
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, handle: object) -> int:  # noqa: N802

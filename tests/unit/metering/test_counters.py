@@ -12,6 +12,7 @@ from metering.cpu_energy import AttachedProcesses, EstimatedCounter
 from metering.energy_source import EnergySource
 from metering.errors import CounterUnavailableError, CounterUnsupportedError
 from metering.gpu_sensors import CardFacts, SensorSample
+from metering.nvml_driver import SliceAttributes
 from metering.power_integral import PowerIntegral
 from metering.rapl import open_rapl
 
@@ -70,6 +71,18 @@ class FakeDriver:
     def nvmlDeviceGetMigMode(self, handle: object) -> list[int]:
         self._maybe_fail("mig")
         return self.mig_modes
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: object) -> int:
+        return 0
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: object, index: int) -> object:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+
+    def nvmlDeviceGetGpuInstanceId(self, handle: object) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    def nvmlDeviceGetAttributes(self, handle: object) -> SliceAttributes:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     def nvmlDeviceGetUUID(self, handle: object) -> str | bytes:
         return "GPU-5a1c0ffe-0000-4000-8000-000000000001"

@@ -38,3 +38,13 @@ def test_a_share_of_the_processor_needs_no_name() -> None:
 
     assert share.kind is GpuKind.PROCESSOR
     assert share.can_draw
+
+
+def test_a_named_card_that_was_split_is_not_drawn_on_under_its_old_name() -> None:
+    inventory = Inventory(configured_ids=["gpu-0"])
+    inventory.take([FIRST])
+    part = Gpu(gpu_id="gpu-0-mig-1", kind=GpuKind.NVIDIA, device_uuid="MIG-7c")
+
+    inventory.take([part])
+
+    assert [(gpu.gpu_id, gpu.can_draw) for gpu in inventory.gpus] == [("gpu-0", False)]
