@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import psutil
 from machine import describe_machine, write_result
@@ -39,6 +39,8 @@ STEPS: Final = 20
 SECONDS_TARGET: Final = 5.0
 OTHERS_TARGET: Final = 0.10
 WORKER: Final = "services.worker"
+
+FoundT = TypeVar("FoundT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +79,9 @@ def main() -> None:
     report(loads[:-1], loads[-1], threads=arguments.threads, path=arguments.output)
 
 
-def beside(running: RunningInstallation, measurement: Callable[[], list[Load]]) -> list[Load]:
+def beside(running: RunningInstallation, measurement: Callable[[], list[FoundT]]) -> list[FoundT]:
     """Measure in a thread, because the main one looks after the processes."""
-    found: list[Load] = []
+    found: list[FoundT] = []
     failures: list[BaseException] = []
 
     def work() -> None:
