@@ -8,6 +8,7 @@ from typing import Final, Protocol, cast
 import structlog
 
 from services.dispatch.celery_app import RENDER_IMAGE, tenant_app
+from services.worker.token_transport import ON_GARBAGE, token_url
 
 _STOP_SECONDS: Final = 5.0
 
@@ -27,7 +28,13 @@ class Consumer:
         self, *, broker_socket: Path, queue: str, threads: int, render_image: Callable[[], None]
     ) -> None:
         app = tenant_app(broker_socket)
-        app.task(name=RENDER_IMAGE)(render_image)
+        app.conf.update(broker_read_url=token_url(broker_socket))
+        app.conf.broker_transport_options[ON_GARBAGE] = self._note_garbage
+        # Celery's threads look tasks up in the process's default app. A shared task would be there
+        # as well, but once for all: a second consumer's tokens would run the first one's.
+        app.set_default()
+        app.task(name=RENDER_IMAGE, shared=False)(render_image)
+        self._garbage_count = 0
         # WorkController, not Worker: the process's signals are the worker's own.
         self._controller = cast(
             "_WorkController",
@@ -49,6 +56,11 @@ class Consumer:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    @property
+    def garbage_count(self) -> int:
+        """How many messages were no tokens since the start."""
+        return self._garbage_count
+
     def stop(self) -> None:
         """Fetch no more tokens; those in our threads have ended when the slots are draining."""
         stopper = Thread(target=self._controller.stop, name="consumer-stop", daemon=True)
@@ -56,3 +68,8 @@ class Consumer:
         stopper.join(_STOP_SECONDS)
         if stopper.is_alive():
             log.warning("consumer_still_stopping", seconds=_STOP_SECONDS)
+
+    def _note_garbage(self, reason: str) -> None:
+        """Only Celery's one thread reads from the broker."""
+        self._garbage_count += 1
+        log.warning("garbage_in_queue", reason=reason, garbage_count=self._garbage_count)

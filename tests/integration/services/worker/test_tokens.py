@@ -1,0 +1,123 @@
+"""Whatever lies in a tenant's queue costs at most one question, and its worker goes on."""
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import redis
+
+from services.dispatch.celery_app import RENDER_IMAGE, tenant_app
+from services.worker.consumer import Consumer
+from tests.integration.fixture_types import Broker
+from tests.integration.installation import eventually
+
+QUEUE = "tiny"
+
+
+@dataclass(slots=True, kw_only=True)
+class Claims:
+    """Counts what the worker would ask the recorder."""
+
+    count: int = 0
+    consumer: Consumer = field(init=False)
+
+    def render_image(self) -> None:
+        self.count += 1
+
+    async def until(self, count: int, *, garbage: int) -> None:
+        async def so_many() -> bool | None:
+            found = (self.count, self.consumer.garbage_count)
+            return found == (count, garbage) or None
+
+        await eventually(so_many, what=f"{count} claims and {garbage} pieces of garbage")
+
+
+@pytest.fixture
+async def claims(broker: Broker) -> AsyncGenerator[Claims]:
+    claims = Claims()
+    claims.consumer = Consumer(
+        broker_socket=broker.socket_path, queue=QUEUE, threads=2, render_image=claims.render_image
+    )
+    claims.consumer.start()
+    yield claims
+    await asyncio.to_thread(claims.consumer.stop)
+
+
+@pytest.fixture
+def queue(broker: Broker) -> "redis.Redis":
+    return redis.Redis(unix_socket_path=str(broker.socket_path))
+
+
+def genuine_token(broker: Broker, queue: "redis.Redis") -> dict[str, Any]:
+    """Publish a token where nobody fetches it, and take it out as it lies there."""
+    app = tenant_app(broker.socket_path)
+    app.send_task(RENDER_IMAGE, queue="elsewhere", priority=0)
+    raw: Any = queue.rpop("elsewhere")
+    token: dict[str, Any] = json.loads(raw)
+    return token
+
+
+def with_headers(token: dict[str, Any], **headers: object) -> str:
+    return json.dumps(token | {"headers": token["headers"] | headers})
+
+
+async def test_a_forged_a_replayed_and_a_loaded_token_each_ask_once(
+    broker: Broker, queue: "redis.Redis", claims: Claims
+) -> None:
+    token = genuine_token(broker, queue)
+    messages = [
+        *[json.dumps(token)] * 3,
+        # Arguments, a callback, a deadline long past, one far ahead, another encoding.
+        json.dumps(token | {"body": b64encode(b'[["x"], {"image": "another"}, {}]').decode()}),
+        json.dumps(
+            token | {"body": b64encode(b'[[], {}, {"callbacks": [{"task": "x"}]}]').decode()}
+        ),
+        with_headers(token, expires="2001-01-01T00:00:00+00:00"),
+        with_headers(token, eta="2999-01-01T00:00:00+00:00"),
+        with_headers(token, id={"not": "hashable"}, timelimit="none", retries=[]),
+        json.dumps(token | {"content-type": "application/x-python-serialize", "body": "Y29z"}),
+        json.dumps(token | {"body": 5}),
+        json.dumps(token | {"properties": 5}),
+        json.dumps({"headers": {"task": RENDER_IMAGE}}),
+    ]
+
+    queue.lpush(QUEUE, *messages)
+
+    await claims.until(len(messages), garbage=0)
+    assert claims.consumer.is_alive
+    assert not queue.exists("unacked")
+
+
+async def test_garbage_is_counted_asks_nothing_and_a_genuine_token_runs_after_each(
+    broker: Broker, queue: "redis.Redis", claims: Claims
+) -> None:
+    token = json.dumps(genuine_token(broker, queue))
+    garbage = [
+        b"garbage",
+        b"",
+        b"\xff\x00\xfe",
+        b"{}",
+        b"[]",
+        b"5",
+        b"null",
+        b"[" * 50_000,
+        b"[[[[",
+        b'{"__type__": "datetime", "__value__": 5}',
+        b'{"headers": {"task": ["' + RENDER_IMAGE.encode() + b'"]}}',
+        b'{"task": "' + RENDER_IMAGE.encode() + b'", "id": "1", "args": [], "kwargs": {}}',
+        with_headers(json.loads(token), task="os.system"),
+        json.dumps(json.loads(token) | {"headers": {}}),
+        json.dumps(json.loads(token) | {"headers": None}),
+    ]
+
+    for number, message in enumerate(garbage, start=1):
+        queue.lpush(QUEUE, message)
+        queue.lpush(QUEUE, token)
+        await claims.until(number, garbage=number)
+
+    assert claims.consumer.is_alive
+    assert (queue.llen(QUEUE), queue.exists("unacked")) == (0, 0)
