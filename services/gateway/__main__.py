@@ -290,21 +290,8 @@ def _servicers(
             attendance=attendance,
         ),
         models=ModelService(pool=pool, catalogue=catalogue, page_tokens=page_tokens),
-        usage=UsageService(
-            pool=pool,
-            page_tokens=page_tokens,
-            issuer_name=settings.seller_legal_name,
-            energy_factors=_issuer(settings).energy_factors,
-            now=_now,
-        ),
-        billing=BillingService(
-            pool=pool,
-            operator_pool=operator_pool,
-            issuer=_issuer(settings),
-            invoice_grace=timedelta(seconds=settings.invoice_grace_seconds),
-            page_tokens=page_tokens,
-            now=_now,
-        ),
+        usage=_usage_service(settings, pool, page_tokens),
+        billing=_billing_service(settings, pool, operator_pool, page_tokens),
         tenants=TenantService(
             pool=pool, operator_pool=operator_pool, catalogue=catalogue, page_tokens=page_tokens
         ),
@@ -319,6 +306,29 @@ def _servicers(
         fleet=FleetService(operator_pool=operator_pool, page_tokens=page_tokens, drain=drain),
         audit=AuditService(pool=pool, operator_pool=operator_pool, page_tokens=page_tokens),
         installation=InstallationService(diagnosis=diagnosis, now=_now),
+    )
+
+
+def _usage_service(settings: Settings, pool: Pool, page_tokens: PageTokens) -> UsageService:
+    return UsageService(
+        pool=pool,
+        page_tokens=page_tokens,
+        issuer_name=settings.seller_legal_name,
+        energy_factors=_issuer(settings).energy_factors,
+        now=_now,
+    )
+
+
+def _billing_service(
+    settings: Settings, pool: Pool, operator_pool: Pool, page_tokens: PageTokens
+) -> BillingService:
+    return BillingService(
+        pool=pool,
+        operator_pool=operator_pool,
+        issuer=_issuer(settings),
+        invoice_grace=timedelta(seconds=settings.invoice_grace_seconds),
+        page_tokens=page_tokens,
+        now=_now,
     )
 
 

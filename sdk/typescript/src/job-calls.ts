@@ -18,6 +18,8 @@ import {
   type JobFilterSchema,
   JobService,
   type JobSpecSchema,
+  type ListImagesResponse,
+  type ListJobsResponse,
   type WatchJobResponse,
 } from "./contract/atelier/v1/job_service_pb.js";
 import type { Money } from "./contract/atelier/v1/money_pb.js";
@@ -78,10 +80,17 @@ export class JobCalls extends Calls {
     filter: MessageInitShape<typeof JobFilterSchema> = {},
     { pageSize = 0 } = {},
   ): AsyncGenerator<Job, void, undefined> {
-    const { parent } = this;
-    const fetch = (pageToken: string) =>
-      this.connection.call(jobs(this).listJobs, { parent, pageSize, pageToken, filter });
+    const fetch = (pageToken: string) => this.jobsPage(filter, { pageSize, pageToken });
     return entriesOfPages(fetch, (page) => page.jobs);
+  }
+
+  /** Return one page of jobs, newest first, for whoever leafs through them. */
+  jobsPage(
+    filter: MessageInitShape<typeof JobFilterSchema> = {},
+    { pageSize = 0, pageToken = "" } = {},
+  ): Promise<ListJobsResponse> {
+    const { parent } = this;
+    return this.connection.call(jobs(this).listJobs, { parent, pageSize, pageToken, filter });
   }
 
   /** Cancel what is not finished; what is being drawn stops one step later. */
@@ -168,10 +177,18 @@ export class JobCalls extends Calls {
     filter: MessageInitShape<typeof ImageFilterSchema> = {},
     { pageSize = 0 } = {},
   ): AsyncGenerator<Image, void, undefined> {
-    const parent = this.nameOf("jobs", job);
-    const fetch = (pageToken: string) =>
-      this.connection.call(jobs(this).listImages, { parent, pageSize, pageToken, filter });
+    const fetch = (pageToken: string) => this.imagesPage(job, filter, { pageSize, pageToken });
     return entriesOfPages(fetch, (page) => page.images);
+  }
+
+  /** Return one page of a job's images, for whoever leafs through them. */
+  imagesPage(
+    job: string,
+    filter: MessageInitShape<typeof ImageFilterSchema> = {},
+    { pageSize = 0, pageToken = "" } = {},
+  ): Promise<ListImagesResponse> {
+    const parent = this.nameOf("jobs", job);
+    return this.connection.call(jobs(this).listImages, { parent, pageSize, pageToken, filter });
   }
 
   /** Get one image by its name, or by its id and its job's. */

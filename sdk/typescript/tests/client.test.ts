@@ -109,6 +109,18 @@ test("a list reads all its pages", async () => {
   assert.deepEqual(names, ["j1", "j2", "j3"]);
 });
 
+test("a page of a list is had alone, with the token of the next", async () => {
+  const first = await client.jobsPage();
+  const second = await client.jobsPage({}, { pageToken: first.nextPageToken });
+  const images = await client.imagesPage("j1");
+
+  assert.deepEqual(
+    [...first.jobs, ...second.jobs].map((job) => job.name),
+    ["j1", "j2", "j3"],
+  );
+  assert.deepEqual([second.nextPageToken, images.images.length], ["", 1]);
+});
+
 test("a watch that breaks goes on from the newest resume token", async () => {
   server.watchParts.push(
     [jobNews("1", JobState.RUNNING), imageNews("2", "i1")],

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 import pytest
 from psycopg import AsyncConnection
@@ -33,6 +34,34 @@ from tests.integration.metering.energy_samples import (
 pytestmark = pytest.mark.integration
 
 ONE_HOUR = timedelta(hours=1)
+
+
+# Each part is a power of two, so that no two mistakes make a right sum.
+RECONCILED: Final = ReconciledHour(
+    gpu_id=GPU,
+    hour_start_time=HOUR,
+    sources="NVML_COUNTER",
+    counter_millijoules=31_127,
+    segment_count=6,
+    images_millijoules=1,
+    overhead_millijoules=16_000 + 8 + 16 + 32 + 64,
+    in_progress_millijoules=2 + 4,
+    parked_millijoules=8_000,
+    free_millijoules=2_000,
+    load_millijoules=4_000,
+    unknown_millijoules=1_000,
+    segment_mark=6,
+    parked_hours=(
+        ParkedHour(
+            tenant_id=ACME,
+            gpu_id=GPU,
+            hour_start_time=HOUR,
+            source=EnergySource.NVML_COUNTER,
+            millijoules=8_000,
+        ),
+    ),
+    is_past=False,
+)
 
 
 async def test_each_joule_of_an_hour_is_where_its_attempts_outcome_puts_it(
@@ -77,31 +106,7 @@ async def test_each_joule_of_an_hour_is_where_its_attempts_outcome_puts_it(
         if found.gpu_id == GPU
     ]
 
-    assert hour == ReconciledHour(
-        gpu_id=GPU,
-        hour_start_time=HOUR,
-        sources="NVML_COUNTER",
-        counter_millijoules=31_127,
-        segment_count=6,
-        images_millijoules=1,
-        overhead_millijoules=16_000 + 8 + 16 + 32 + 64,
-        in_progress_millijoules=2 + 4,
-        parked_millijoules=8_000,
-        free_millijoules=2_000,
-        load_millijoules=4_000,
-        unknown_millijoules=1_000,
-        segment_mark=6,
-        parked_hours=(
-            ParkedHour(
-                tenant_id=ACME,
-                gpu_id=GPU,
-                hour_start_time=HOUR,
-                source=EnergySource.NVML_COUNTER,
-                millijoules=8_000,
-            ),
-        ),
-        is_past=False,
-    )
+    assert hour == RECONCILED
     assert hour.residual_millijoules == 0
 
 
