@@ -56,6 +56,7 @@ class Door:
             opened.callback(self._front.close)
             self._admit_tenants_group()
             self._directory_inode = self._socket_path.parent.stat().st_ino
+            await self._front.start_serving()
             opened.pop_all()
 
     async def close(self) -> None:
@@ -92,7 +93,8 @@ class Door:
 
     async def _listen(self) -> asyncio.Server:
         self._socket_path.unlink(missing_ok=True)
-        return await asyncio.start_unix_server(self._accept, self._socket_path)
+        # Serving begins later: whoever is cancelled while asyncio begins it has no server to close.
+        return await asyncio.start_unix_server(self._accept, self._socket_path, start_serving=False)
 
     def _admit_tenants_group(self) -> None:
         """The directory's group is the tenant's; it may connect, nobody else."""

@@ -111,4 +111,27 @@ async def test_doors_are_tried_again_until_their_inner_sockets_can_be_bound(
 
     await eventually(opened, what="a door that opened")
     watch.cancel()
+    await asyncio.wait({watch})
     await doors.close()
+
+
+async def test_a_door_whose_opening_is_broken_off_leaves_no_socket_open(
+    gpu: MeteredGpu, run_directory: RunDirectory
+) -> None:
+    outer = run_directory.marks_socket(TENANT, GPU)
+    door = Door(
+        gpu=gpu,
+        tenant_id=TENANT,
+        socket_path=outer,
+        inner_path=run_directory.path / "1.sock",
+    )
+
+    opening = asyncio.create_task(door.open())
+    while not outer.exists():
+        await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait({opening})
+
+    assert opening.cancelled()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_unix_connection(outer)
