@@ -21,7 +21,6 @@ import json
 import platform
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,12 +38,14 @@ from benchmarks.parts.card_figures import (
     DrawnImage,
     Moments,
     energy_of_images,
+    mixed_against_alone,
     partition_of,
     refresh_of,
     watts_of,
     work_of,
 )
 from benchmarks.parts.local_meter import LocalMeter
+from benchmarks.parts.meters_toll import SwitchedSink, meters_toll
 from metering import nvml
 from metering.calibration import Calibration, write_calibration
 from metering.cpu_energy import AttachedProcesses
@@ -181,28 +182,36 @@ def measure(setting: Setting, *, quiet_seconds: float) -> tuple[dict[str, Any], 
     free = _quiet(quiet_seconds)
     setting.take_process()
     meter.arrive()
-    engine = start_engine(setting, setting.watched(meter))
+    switch = SwitchedSink(setting.watched(meter))
+    engine = start_engine(setting, switch)
     time.sleep(SETTLING_SECONDS)
     idle = _quiet(quiet_seconds)
     images = draw_images(engine, setting, until=start + SECONDS_MAX)
-    engine.close()
+    switch.sink = None
     time.sleep(1.0)
     metered_seconds = time.monotonic() - free[0]
     cpu_seconds = meter.stop()
     last_millijoules = setting.counter.read(monotonic_ns())
+    device = _device(setting, refresh_nanos=int(refresh["period_ms"] * 1e6))
+    toll = meters_toll(
+        lambda: draw_round(engine, setting), switch, make_meter=lambda: LocalMeter(device)
+    )
+    engine.close()
     watts = watts_of(meter, Moments(free=free, idle=idle))
     work = work_of(meter, images, idle_watts=watts["idle"])
     results = {
         "question": "How well does the meter measure this card, and what does it draw?",
         "machine": machine(setting),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python " + " ".join(sys.argv),
+        "command": "python benchmarks/energy_on_gpu.py",
         "seconds": round(time.monotonic() - start, 1),
         "refresh": refresh,
         "watts": {name: round(value, 1) for name, value in watts.items()},
         "partition": partition_of(meter, first_millijoules, last_millijoules),
         "energy_against_work": work,
+        "mixed_against_alone": mixed_against_alone(meter, images),
         "meter": {
+            **toll,
             "cpu_seconds_per_hour": round(cpu_seconds / metered_seconds * 3600, 1),
             "cpu_percent_of_one_core": round(100 * cpu_seconds / metered_seconds, 2),
             "readings_per_second": round(len(meter.readings) / metered_seconds, 1),
@@ -296,6 +305,13 @@ def draw_images(engine: Engine, setting: Setting, *, until: float) -> list[Drawn
             pending = [future for future in pending if not future.done()]
     _finish(pending)
     return images
+
+
+def draw_round(engine: Engine, setting: Setting) -> int:
+    """Draw two full batches of the largest kind; return how many images that is."""
+    kind = (setting.sizes[-1], setting.steps[-1])
+    _finish([_submit(engine, kind, 800_000 + number)[1] for number in range(2 * BATCH_SLOTS)])
+    return 2 * BATCH_SLOTS
 
 
 def _submit(engine: Engine, kind: tuple[int, int], number: int) -> tuple[AttemptKey, Future[Any]]:

@@ -119,6 +119,59 @@ def work_of(
     }
 
 
+def mixed_against_alone(meter: LocalMeter, images: Sequence[DrawnImage]) -> dict[str, Any]:
+    """What images get of a mixed batch, against images of the same size and steps alone.
+
+    A batch may take less in all, which is no error of the split; so the ratio of all images
+    together stands by itself, and the error is what is left of each image's ratio without it.
+    """
+    told = energy_of_images(meter)
+    alone: dict[tuple[int, int], list[float]] = {}
+    for image in images:
+        if image.is_alone:
+            alone.setdefault(_kind_of(image), []).append(told[image.key.image_id][0])
+    expected = {kind: statistics.mean(joules) for kind, joules in alone.items()}
+    mixed = [one for one in images if not one.is_alone and _kind_of(one) in expected]
+    if len(mixed) <= _IMAGES_MIN:
+        return {"images": len(mixed)}
+    got = [told[one.key.image_id][0] for one in mixed]
+    wanted = [expected[_kind_of(one)] for one in mixed]
+    saved = sum(got) / sum(wanted)
+    errors = [abs(joules / want / saved - 1) for joules, want in zip(got, wanted, strict=True)]
+    return {
+        "images": len(mixed),
+        "batch_over_alone": round(saved, 4),
+        "error_median_percent": round(100 * statistics.median(errors), 2),
+        "error_mean_percent": round(100 * statistics.mean(errors), 2),
+        "error_p95_percent": round(100 * statistics.quantiles(errors, n=20)[-1], 2),
+        "ratio_by_size_and_steps": _ratios_by_kind(mixed, got, wanted),
+        "spread_alone_percent": round(100 * _spread(alone), 2),
+    }
+
+
+def _ratios_by_kind(
+    mixed: Sequence[DrawnImage], got: Sequence[float], wanted: Sequence[float]
+) -> dict[str, float]:
+    ratios: dict[tuple[int, int], list[float]] = {}
+    for image, joules, want in zip(mixed, got, wanted, strict=True):
+        ratios.setdefault(_kind_of(image), []).append(joules / want)
+    return {
+        f"{size}² × {steps}": round(statistics.mean(values), 4)
+        for (size, steps), values in sorted(ratios.items())
+    }
+
+
+def _spread(alone: Mapping[tuple[int, int], Sequence[float]]) -> float:
+    """Mean deviation of images alone from the mean of their kind: what no split can beat."""
+    return statistics.mean(
+        abs(one / statistics.mean(joules) - 1) for joules in alone.values() for one in joules
+    )
+
+
+def _kind_of(image: DrawnImage) -> tuple[int, int]:
+    return image.spec.width, image.spec.num_inference_steps
+
+
 def energy_of_images(meter: LocalMeter) -> dict[str, tuple[float, float]]:
     """Joules and one standard deviation of each image, added up as the database does."""
     found: dict[str, tuple[float, float]] = {}

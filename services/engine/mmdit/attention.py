@@ -1,9 +1,10 @@
 """Attention over a joint [images, tokens, 3, heads, channels], by the kernel for the device."""
 
 from enum import StrEnum
-from importlib.util import find_spec
+from importlib import import_module
 from typing import Final
 
+import structlog
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
@@ -13,6 +14,9 @@ from services.engine.mmdit.backends import ComputeCapability
 
 AUTO: Final = "auto"
 HOPPER: Final = 9
+_FLASH_4_PACKAGE: Final = "flash_attn.cute"
+
+log = structlog.get_logger()
 
 
 class AttentionKernel(StrEnum):
@@ -62,11 +66,17 @@ def choose_attention(
 
 
 def has_flash_4() -> bool:
-    """Whether the package is installed; importing it takes seconds and waits for the first use."""
+    """Whether the package is there and whole; where it is, asking takes the seconds it loads in.
+
+    Half an installation must not let each image fail at its first step, so it is really imported.
+    """
     try:
-        return find_spec("flash_attn.cute") is not None
-    except ModuleNotFoundError:
+        import_module(_FLASH_4_PACKAGE)
+    except ImportError as error:
+        if error.name not in {_FLASH_4_PACKAGE, "flash_attn"}:
+            log.warning("flash_attn_4_cannot_be_loaded", reason=str(error))
         return False
+    return True
 
 
 def attend(joint: torch.Tensor, kernel: AttentionKernel, *, asking: int) -> torch.Tensor:
