@@ -1,10 +1,12 @@
 """The images and the compose file: each process gets its own secrets and no others, and enough."""
 
+import json
 import re
 import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -38,13 +40,23 @@ ROLES: Final[Mapping[str, set[str]]] = {
     "migrate": {"postgres"},
     "checkpoint": set(),
     "console": set(),
+    "edge": set(),
     "gateway": {"atelier_gateway", "atelier_operator"},
     "recorder": {"atelier_recorder", "atelier_meter_intake"},
     "meter": set(),
     "fleet": {"atelier_fleet"},
     "housekeeper": {"atelier_housekeeper"},
 }
-IMAGES: Final = ("gateway", "recorder", "meter", "fleet", "housekeeper", "console", "worker")
+IMAGES: Final = (
+    "gateway",
+    "edge",
+    "recorder",
+    "meter",
+    "fleet",
+    "housekeeper",
+    "console",
+    "worker",
+)
 # Named by settings that are paths.
 TLS_FILES: Final = {
     f"{process}_TLS_{kind}" for process in ("GATEWAY", "CONSOLE") for kind in ("CERTIFICATE", "KEY")
@@ -70,7 +82,8 @@ def made_secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def secret_names(service: Service) -> Sequence[str]:
-    return cast("Sequence[str]", service.get("secrets", []))
+    given = cast("Sequence[str | Mapping[str, str]]", service.get("secrets", []))
+    return [one if isinstance(one, str) else one["source"] for one in given]
 
 
 def variables(service: Service) -> Mapping[str, str]:
@@ -166,25 +179,50 @@ def test_secrets_that_are_there_are_kept(made_secrets: Path) -> None:
     assert {path.name: path.read_text() for path in made_secrets.iterdir()} == before
 
 
-def test_gateway_and_console_are_published_and_on_loopback_alone(
+def test_edge_and_console_are_published_and_on_loopback_alone(
     compose: Mapping[str, Any],
 ) -> None:
     published = {name: one["ports"] for name, one in compose["services"].items() if "ports" in one}
 
     assert published == {
-        "gateway": ["127.0.0.1:7431:7431"],
+        "edge": ["127.0.0.1:7431:7431"],
         "console": ["127.0.0.1:7433:7433"],
     }
 
 
-def test_no_process_but_the_gateway_holds_the_gateways_private_key(
-    compose: Mapping[str, Any],
+@pytest.mark.parametrize("process", ["gateway", "edge", "console"])
+def test_no_process_holds_the_private_key_of_another(
+    process: str, compose: Mapping[str, Any]
 ) -> None:
     holders = [
-        name for name, one in compose["services"].items() if "gateway_tls_key" in secret_names(one)
+        name
+        for name, one in compose["services"].items()
+        if f"{process}_tls_key" in secret_names(one)
     ]
 
-    assert holders == ["gateway"]
+    assert holders == [process]
+
+
+def test_every_variable_of_the_edge_is_a_knob_of_its_configuration(
+    compose: Mapping[str, Any],
+) -> None:
+    configuration = (DOCKER / "edge" / "haproxy.cfg").read_text()
+    knobs = set(re.findall(r"^ +presetenv (\w+) ", configuration, re.MULTILINE))
+    asked = set(re.findall(r"\$(ATELIER_\w+)", configuration))
+
+    assert asked == knobs
+    assert set(variables(compose["services"]["edge"])) <= knobs
+
+
+def test_the_gateway_believes_the_edge_alone_about_who_called(compose: Mapping[str, Any]) -> None:
+    gateway, edge = compose["services"]["gateway"], compose["services"]["edge"]
+    address = edge["networks"]["door"]["ipv4_address"]
+    subnet = ip_network(compose["networks"]["door"]["ipam"]["config"][0]["subnet"])
+
+    assert json.loads(variables(gateway)["ATELIER_GATEWAY_TRUSTED_PROXIES"]) == [address]
+    assert ip_address(address) in subnet
+    # By one network alone, so that the gateway sees that address.
+    assert set(gateway["networks"]) & set(edge["networks"]) == {"door"}
 
 
 def test_every_process_runs_without_rights_and_on_a_read_only_root(

@@ -161,7 +161,7 @@ def haproxy(
             **knobs,
         }
         child = start_child(
-            [PROGRAM, "-db", "-f", CONFIGURATION],
+            [PROGRAM, "-W", "-db", "-f", CONFIGURATION],
             environment={
                 f"ATELIER_EDGE_{name}": text for name, text in {**values, **knobs}.items()
             },
