@@ -15,6 +15,10 @@ from typing import Final
 NEWER_SUITE: Final = "trixie"
 SOURCES: Final = Path("/etc/apt/sources.list.d")
 SOURCES_LIST: Final = Path("/etc/apt/sources.list")
+FIREWALL_PACKAGES: Final = (
+    *("iptables", "libip4tc2", "libip6tc2", "libmnl0", "libnetfilter-conntrack3"),
+    *("libnfnetlink0", "libnftnl11", "libxtables12"),
+)
 APT_SECONDS: Final = 180
 
 
@@ -34,13 +38,25 @@ class DebianPackages:
         root = self.folder / "root"
         return f"{root}/usr/bin:{root}/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """For programs whose libraries were unpacked beside them."""
+        root = self.folder / "root"
+        libraries = sorted(root.glob("usr/lib/*-linux-gnu"))
+        return {
+            "PATH": self.programs,
+            "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
+            "XTABLES_LIBDIR": ":".join(str(folder / "xtables") for folder in libraries),
+        }
+
     def program(self, path: str) -> Path:
         return self.folder / "root" / path
 
     def unpack(self, names: Sequence[str], *, newer: bool = False) -> None:
         """Fetch packages and unpack them."""
-        options = self._newer_options() if newer else []
-        fetched = self.folder / f"fetched-{'newer' if newer else 'own'}"
+        suite = NEWER_SUITE if newer else release()
+        options = self._options(suite)
+        fetched = self.folder / f"fetched-{suite}"
         fetched.mkdir(parents=True, exist_ok=True)
         apt([*options, "download", *names], directory=fetched)
         for package in sorted(fetched.glob("*.deb")):
@@ -49,18 +65,26 @@ class DebianPackages:
             )
         shutil.rmtree(fetched)
 
-    def _newer_options(self) -> list[str]:
-        state = self.folder / "apt"
-        for folder in ("lists/partial", "cache/archives/partial", "sources"):
-            (state / folder).mkdir(parents=True, exist_ok=True)
-        (state / "sources" / "newer.sources").write_text(newer_source())
+    def unpack_firewall(self) -> None:
+        """What an engine needs for the names in its networks; Debian links it at installation."""
+        self.unpack(FIREWALL_PACKAGES)
+        for name in ("iptables", "ip6tables"):
+            self.program(f"usr/sbin/{name}").symlink_to("xtables-nft-multi")
+
+    def _options(self, suite: str) -> list[str]:
+        """Let apt use lists of its own, so that what the machine has fetched or not is the same."""
+        state = self.folder / f"apt-{suite}"
         options = [
             *("-o", "Dir::Etc::sourcelist=/dev/null"),
             *("-o", f"Dir::Etc::sourceparts={state}/sources"),
             *("-o", f"Dir::State::lists={state}/lists"),
             *("-o", f"Dir::Cache={state}/cache"),
         ]
-        apt([*options, "update"], directory=state)
+        if not state.exists():
+            for folder in ("lists/partial", "cache/archives/partial", "sources"):
+                (state / folder).mkdir(parents=True)
+            (state / "sources" / "debian.sources").write_text(source_of(suite))
+            apt([*options, "update"], directory=state)
         return options
 
 
@@ -105,8 +129,8 @@ def own_source() -> str:
     raise MissingPrerequisiteError(f"apt knows no source of {release()} in {SOURCES}")
 
 
-def newer_source() -> str:
-    return own_source().replace(f"Suites: {release()}", f"Suites: {NEWER_SUITE}") + "\n"
+def source_of(suite: str) -> str:
+    return own_source().replace(f"Suites: {release()}", f"Suites: {suite}") + "\n"
 
 
 def fields_of(paragraph: str) -> dict[str, str]:

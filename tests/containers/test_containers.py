@@ -1,7 +1,6 @@
 """Two studios' workers in containers of a real Docker engine: they draw, and attack in vain."""
 
 import subprocess
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.containers.two_studios import (
     ATTACK_SECONDS,
     ATTACKER,
     ATTACKS,
+    GPU_OF_DEVICE,
     LONG_JOB_IMAGES,
     MEMORY_BYTES,
     NEIGHBOUR,
@@ -30,26 +30,10 @@ from tests.containers.two_studios import (
     outcomes,
     successes,
     target_of,
-    two_studios,
 )
 from tests.e2e.installations import eventually
 
 pytestmark = pytest.mark.timeout(1500)
-
-GPU_OF_DEVICE: dict[str, str] = dict(zip(("cpu-0", "cpu-1"), GPUS, strict=True))
-
-
-@pytest.fixture(scope="module")
-def studios(engine: DockerEngine, images: dict[str, str]) -> Generator[TwoStudios]:
-    settings = {
-        "ATELIER_STANDALONE_LAUNCHER": "container",
-        "ATELIER_FLEET_CONTAINER_IMAGE": images["worker"],
-        "ATELIER_FLEET_CDI_DEVICES": str(GPU_OF_DEVICE).replace("'", '"'),
-        "DOCKER_HOST": engine.url,
-    }
-    with two_studios(settings) as studios:
-        yield studios
-    assert engine.docker("ps", "--all", "--quiet") == "", "a worker outlived its installation"
 
 
 def container_of(engine: DockerEngine, tenant: str) -> str:
@@ -57,9 +41,9 @@ def container_of(engine: DockerEngine, tenant: str) -> str:
 
 
 def test_each_studio_draws_in_a_container_with_a_gpu_of_its_own(
-    studios: TwoStudios, engine: DockerEngine
+    contained: TwoStudios, engine: DockerEngine
 ) -> None:
-    workers = studios.workers()
+    workers = contained.workers()
     devices = {
         tenant: engine.docker("exec", container_of(engine, tenant), "ls", "/dev").split()
         for tenant in (ATTACKER, NEIGHBOUR)
@@ -67,7 +51,7 @@ def test_each_studio_draws_in_a_container_with_a_gpu_of_its_own(
     gpus = {tenant: {name for name in devices[tenant] if "nvidia" in name} for tenant in devices}
 
     for tenant in (ATTACKER, NEIGHBOUR):
-        assert_is_a_picture(studios, tenant, studios.draw(tenant))
+        assert_is_a_picture(contained, tenant, contained.draw(tenant))
 
     assert {worker.launcher for worker in workers.values()} == {"container"}
     assert all(
@@ -77,11 +61,11 @@ def test_each_studio_draws_in_a_container_with_a_gpu_of_its_own(
 
 
 def test_every_attack_from_inside_fails_and_the_neighbour_keeps_drawing(
-    studios: TwoStudios, engine: DockerEngine
+    contained: TwoStudios, engine: DockerEngine
 ) -> None:
-    own_gpu = GPU_OF_DEVICE[studios.workers()[ATTACKER].name.split("/")[1]]
+    own_gpu = GPU_OF_DEVICE[contained.workers()[ATTACKER].name.split("/")[1]]
     target = target_of(
-        studios,
+        contained,
         tenant_directory="/run/tenant",
         code="/opt/atelier",
         model="/run/model",
@@ -91,7 +75,7 @@ def test_every_attack_from_inside_fails_and_the_neighbour_keeps_drawing(
 
     with ThreadPoolExecutor(1) as neighbour:
         drawing = neighbour.submit(
-            lambda: [studios.draw(NEIGHBOUR) for _ in range(LONG_JOB_IMAGES)]
+            lambda: [contained.draw(NEIGHBOUR) for _ in range(LONG_JOB_IMAGES)]
         )
         done = attack(engine, container_of(engine, ATTACKER), target)
         drawn = drawing.result()
@@ -102,9 +86,9 @@ def test_every_attack_from_inside_fails_and_the_neighbour_keeps_drawing(
     assert "fork bomb" in found, done.stderr
     assert len(found) > 80
     for image in drawn:
-        assert_is_a_picture(studios, NEIGHBOUR, image)
-    assert eventually(lambda: ATTACKER in studios.workers(), seconds=60)
-    assert_is_a_picture(studios, ATTACKER, studios.draw(ATTACKER))
+        assert_is_a_picture(contained, NEIGHBOUR, image)
+    assert eventually(lambda: ATTACKER in contained.workers(), seconds=60)
+    assert_is_a_picture(contained, ATTACKER, contained.draw(ATTACKER))
 
 
 def attack(engine: DockerEngine, container: str, target: str) -> subprocess.CompletedProcess[str]:
@@ -123,7 +107,7 @@ def attack(engine: DockerEngine, container: str, target: str) -> subprocess.Comp
 
 
 def test_a_worker_that_is_killed_is_replaced_by_another_container(
-    studios: TwoStudios, engine: DockerEngine
+    contained: TwoStudios, engine: DockerEngine
 ) -> None:
     before = container_of(engine, ATTACKER)
 
@@ -131,16 +115,16 @@ def test_a_worker_that_is_killed_is_replaced_by_another_container(
 
     assert eventually(
         lambda: (
-            container_of(engine, ATTACKER) not in ("", before) and ATTACKER in studios.workers()
+            container_of(engine, ATTACKER) not in ("", before) and ATTACKER in contained.workers()
         ),
         seconds=120,
     )
-    assert_is_a_picture(studios, ATTACKER, studios.draw(ATTACKER))
+    assert_is_a_picture(contained, ATTACKER, contained.draw(ATTACKER))
 
 
 @pytest.fixture
 def launcher(
-    engine: DockerEngine, images: dict[str, str], studios: TwoStudios
+    engine: DockerEngine, images: dict[str, str], contained: TwoStudios
 ) -> ContainerLauncher:
     options = ContainerOptions(
         image=images["worker"],
@@ -154,7 +138,7 @@ def launcher(
 
 
 @pytest.fixture
-def order(studios: TwoStudios, tmp_path: Path) -> WorkerOrder:
+def order(contained: TwoStudios, tmp_path: Path) -> WorkerOrder:
     """One more worker for the attacker, in its own directory."""
     return WorkerOrder(
         session_id=SessionId(f"test{tmp_path.stat().st_ino}"),
@@ -163,7 +147,7 @@ def order(studios: TwoStudios, tmp_path: Path) -> WorkerOrder:
         device_uuid="",
         model_name="atelier-mini",
         model_path=str(ROOT / "deploy" / "models" / "atelier-mini"),
-        tenant_directory=studios.run.tenant_directory(ATTACKER),
+        tenant_directory=contained.run.tenant_directory(ATTACKER),
         batch_slots=1,
         interactive_slots=1,
         threads=1,

@@ -1,7 +1,7 @@
 """Two studios' workers in sandboxes of bubblewrap: they draw, and attack in vain."""
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +15,6 @@ from tenants.launchers.errors import WorkerRefusedError
 from tenants.launchers.sandbox_launcher import SandboxLauncher
 from tenants.launchers.worker_launcher import WorkerOrder
 from tenants.launchers.worker_limits import WorkerLimits
-from tests.containers.debian_packages import DebianPackages
 from tests.containers.two_studios import (
     ATTACK_SECONDS,
     ATTACKER,
@@ -30,7 +29,6 @@ from tests.containers.two_studios import (
     outcomes,
     successes,
     target_of,
-    two_studios,
 )
 from tests.e2e.installations import eventually
 
@@ -42,20 +40,6 @@ LIMITS = WorkerLimits(memory_bytes=MEMORY_BYTES, processes=PROCESSES, tmp_bytes=
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
 
 
-@pytest.fixture(scope="module")
-def programs(packages: DebianPackages) -> Generator[None]:
-    """Bubblewrap is found where it was unpacked."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", packages.programs)
-        yield
-
-
-@pytest.fixture(scope="module")
-def studios(programs: None) -> Generator[TwoStudios]:
-    with two_studios({"ATELIER_STANDALONE_LAUNCHER": "sandbox"}) as studios:
-        yield studios
-
-
 def launcher(program: tuple[str, ...]) -> SandboxLauncher:
     launcher = SandboxLauncher(LIMITS, first_user=FIRST_USER, program=program)
     launcher.check()
@@ -63,7 +47,7 @@ def launcher(program: tuple[str, ...]) -> SandboxLauncher:
 
 
 @pytest.fixture
-def order(studios: TwoStudios, tmp_path: Path) -> WorkerOrder:
+def order(sandboxed: TwoStudios, tmp_path: Path) -> WorkerOrder:
     """One more worker for the attacker, in its own directory."""
     return WorkerOrder(
         session_id=SessionId(f"test{tmp_path.stat().st_ino}"),
@@ -72,25 +56,25 @@ def order(studios: TwoStudios, tmp_path: Path) -> WorkerOrder:
         device_uuid="",
         model_name="atelier-mini",
         model_path=str(ROOT / "deploy" / "models" / "atelier-mini"),
-        tenant_directory=studios.run.tenant_directory(ATTACKER),
+        tenant_directory=sandboxed.run.tenant_directory(ATTACKER),
         batch_slots=1,
         interactive_slots=1,
         threads=1,
         drain_seconds=1.0,
         log_path=tmp_path / "log",
-        mark=studios.run.mark,
+        mark=sandboxed.run.mark,
     )
 
 
-def test_each_studio_draws_in_a_sandbox_as_a_user_of_its_own(studios: TwoStudios) -> None:
-    workers = studios.workers()
+def test_each_studio_draws_in_a_sandbox_as_a_user_of_its_own(sandboxed: TwoStudios) -> None:
+    workers = sandboxed.workers()
     users = {
         tenant: Path(f"/proc/{worker.process_id}").stat().st_uid
         for tenant, worker in workers.items()
     }
 
     for tenant in (ATTACKER, NEIGHBOUR):
-        assert_is_a_picture(studios, tenant, studios.draw(tenant))
+        assert_is_a_picture(sandboxed, tenant, sandboxed.draw(tenant))
 
     assert {worker.launcher for worker in workers.values()} == {"sandbox"}
     assert all(worker.isolated for worker in workers.values())
@@ -98,10 +82,10 @@ def test_each_studio_draws_in_a_sandbox_as_a_user_of_its_own(studios: TwoStudios
 
 
 def test_every_attack_from_inside_fails_and_the_neighbour_keeps_drawing(
-    studios: TwoStudios, order: WorkerOrder
+    sandboxed: TwoStudios, order: WorkerOrder
 ) -> None:
     target = target_of(
-        studios,
+        sandboxed,
         tenant_directory="/run/tenant",
         code=str(ROOT / "services"),
         model="/run/model",
@@ -112,7 +96,7 @@ def test_every_attack_from_inside_fails_and_the_neighbour_keeps_drawing(
 
     with ThreadPoolExecutor(1) as neighbour:
         drawing = neighbour.submit(
-            lambda: [studios.draw(NEIGHBOUR) for _ in range(LONG_JOB_IMAGES)]
+            lambda: [sandboxed.draw(NEIGHBOUR) for _ in range(LONG_JOB_IMAGES)]
         )
         worker = attacker.start(order)
         assert eventually(lambda: not attacker.is_running(worker), seconds=ATTACK_SECONDS)
@@ -124,8 +108,8 @@ def test_every_attack_from_inside_fails_and_the_neighbour_keeps_drawing(
     assert "memory hog" in found, order.log_path.read_text()
     assert len(found) > 80
     for image in drawn:
-        assert_is_a_picture(studios, NEIGHBOUR, image)
-    assert_is_a_picture(studios, ATTACKER, studios.draw(ATTACKER))
+        assert_is_a_picture(sandboxed, NEIGHBOUR, image)
+    assert_is_a_picture(sandboxed, ATTACKER, sandboxed.draw(ATTACKER))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from atelier.v1.image_pb2 import Image, ImageSpec, ImageState
 from atelier.v1.job_service_pb2 import JobSpec
 from services.standalone.directories import make_run_directory
 from tenants.run_directory import RunDirectory
+from tests.containers.docker_engine import GPUS
 from tests.e2e.installations import Up, eventually, processes_of
 from tests.e2e.studios import address_of, open_studio
 
@@ -33,6 +34,8 @@ ATTACK_SECONDS: Final = 300
 SPEC: Final = ImageSpec(
     prompt="a red mug on a wooden table", width=128, height=128, num_inference_steps=8, seed=7
 )
+# In containers: which of the fake GPUs stands for which device.
+GPU_OF_DEVICE: Final[Mapping[str, str]] = dict(zip(("cpu-0", "cpu-1"), GPUS, strict=True))
 # Enough of it that whatever an attacker does falls into the time it is drawn in.
 LONG_JOB_IMAGES: Final = 12
 SETTINGS: Final[Mapping[str, str]] = {
@@ -41,6 +44,9 @@ SETTINGS: Final[Mapping[str, str]] = {
     "ATELIER_FLEET_WORKER_TMP_GB": "0.25",
     "ATELIER_STANDALONE_CPU_DEVICE_COUNT": "2",
     "ATELIER_STANDALONE_THREADS_PER_WORKER": "1",
+    # A GPU that two studios have work for changes hands while a test looks on.
+    "ATELIER_STANDALONE_DWELL_SECONDS_MIN": "5",
+    "ATELIER_STANDALONE_DWELL_PER_COLD_START": "0.1",
 }
 
 
@@ -81,9 +87,9 @@ class TwoStudios:
 
 
 @contextmanager
-def two_studios(settings: Mapping[str, str]) -> Generator[TwoStudios]:
+def two_studios(workshop: Path, settings: Mapping[str, str]) -> Generator[TwoStudios]:
     """Start an installation with a launcher, and wait until both studios' workers are ready."""
-    directory = Path(tempfile.mkdtemp(prefix="atelier-up-"))
+    directory = Path(tempfile.mkdtemp(prefix="up-", dir=workshop))
     directory.chmod(0o755)
     models = (ROOT / "deploy" / "models.toml").read_text()
     path = ROOT / "deploy" / "models" / "atelier-mini"
@@ -108,6 +114,7 @@ def two_studios(settings: Mapping[str, str]) -> Generator[TwoStudios]:
             up.stop()
         for process in processes_of(directory):
             process.kill()
+        shutil.rmtree(make_run_directory(directory / "data").path)
         shutil.rmtree(directory)
 
 
