@@ -46,6 +46,13 @@ class FusedGroupNormSilu(torch.nn.Module):
         return output
 
 
+def norm_and_silu(norm: torch.nn.GroupNorm) -> torch.nn.Module:
+    """Fused where the kernels can: their tiles have powers of two, which Large's and Medium's are."""
+    if all(count.bit_count() == 1 for count in (norm.num_channels, norm.num_groups)):
+        return FusedGroupNormSilu(norm)
+    return torch.nn.Sequential(norm, torch.nn.SiLU())
+
+
 def fuse_decoder_norms(vae: AutoencoderKL) -> None:
     """Replace every norm that SiLU follows in a channels-last decoder; call once."""
     decoder: Any = vae.decoder
@@ -54,12 +61,12 @@ def fuse_decoder_norms(vae: AutoencoderKL) -> None:
     for block in decoder.up_blocks:
         for resnet in block.resnets:
             _fuse_resnet(resnet)
-    decoder.conv_norm_out = FusedGroupNormSilu(decoder.conv_norm_out)
+    decoder.conv_norm_out = norm_and_silu(decoder.conv_norm_out)
     decoder.conv_act = torch.nn.Identity()
 
 
 def _fuse_resnet(resnet: Any) -> None:  # noqa: ANN401  diffusers' ResnetBlock2D
-    resnet.norm1 = FusedGroupNormSilu(resnet.norm1)
-    resnet.norm2 = FusedGroupNormSilu(resnet.norm2)
+    resnet.norm1 = norm_and_silu(resnet.norm1)
+    resnet.norm2 = norm_and_silu(resnet.norm2)
     # Of the resnet it is applied after both norms and nowhere else (there is no time embedding).
     resnet.nonlinearity = torch.nn.Identity()

@@ -86,6 +86,21 @@ def test_the_fused_group_norm_is_group_norm_and_silu() -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("channels", [24, 96, 128])
+def test_a_decoder_of_any_width_is_quickened(channels: int) -> None:
+    from services.engine.vae.fused_norms import norm_and_silu  # noqa: PLC0415
+
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(8, channels).cuda()
+    pixels = torch.randn(2, channels, 16, 24, device="cuda")
+
+    with torch.inference_mode():
+        quick = norm_and_silu(norm)(pixels)
+        plain = torch.nn.functional.silu(norm(pixels))
+
+    assert relative_error(quick, plain) < BF16_ERROR_MAX
+
+
 def test_a_replayed_step_is_the_launched_one() -> None:
     from services.engine.mmdit.arithmetic import Arithmetic  # noqa: PLC0415
     from services.engine.mmdit.backends import Backend  # noqa: PLC0415
