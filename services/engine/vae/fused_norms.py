@@ -47,7 +47,7 @@ class FusedGroupNormSilu(torch.nn.Module):
 
 
 def norm_and_silu(norm: torch.nn.GroupNorm) -> torch.nn.Module:
-    """Fused where the kernels can: their tiles have powers of two, which Large's and Medium's are."""
+    """Fused where the kernels can: their tiles have powers of two, as Large has."""
     if all(count.bit_count() == 1 for count in (norm.num_channels, norm.num_groups)):
         return FusedGroupNormSilu(norm)
     return torch.nn.Sequential(norm, torch.nn.SiLU())
