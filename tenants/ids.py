@@ -15,6 +15,9 @@ CostId = NewType("CostId", str)
 # Operators' keys and requests are stored under this name; no tenant can take it.
 OPERATOR_TENANT_ID: Final = TenantId("operator")
 
+# What the contract admits as a tenant's name; also a label of DNS, and a folder's name.
+TENANT_ID_PATTERN: Final = "[a-z][a-z0-9-]{1,30}"
+
 # Lower-case base 32 without the letters and digits people mistake for one another (Crockford's).
 _ID_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 # 20 characters of 5 bits: 100 random bits, so ids need no coordination and tell nobody how many.

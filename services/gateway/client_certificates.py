@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.gateway import errors
+from services.transport.callers import certificate_uris
 from tenants.api_keys import Role
-from tenants.ids import KeyId, TenantId
+from tenants.ids import TENANT_ID_PATTERN, KeyId, TenantId
 
 _SCHEME: Final = "atelier:"
 # The operator is left out on purpose: whoever signs studios' certificates makes no operators.
 _NAME: Final = re.compile(
-    r"atelier://tenants/(?P<tenant>[a-z][a-z0-9-]{1,30})/roles/(?P<role>member|admin)"
+    rf"atelier://tenants/(?P<tenant>{TENANT_ID_PATTERN})/roles/(?P<role>member|admin)"
 )
-# The URIs alone, not all SANs: a name of another kind that reads like ours names nobody.
-_URIS: Final = "peer_uri"
 _PEM: Final = "x509_pem_cert"
 _ID_PREFIX: Final = "certificate"
 # With the prefix 40 characters, the most that a key's name admits; keys' own ids have 12, so
@@ -44,8 +43,7 @@ def read_identity(auth_context: Mapping[str, Iterable[bytes]]) -> CertificateIde
     Raises:
         CallRefusedError: KEY_INVALID; it names somebody in another form, or more than one.
     """
-    uris = {uri.decode("utf-8", errors="replace") for uri in auth_context.get(_URIS, ())}
-    names = {uri for uri in uris if uri.lower().startswith(_SCHEME)}
+    names = {uri for uri in certificate_uris(auth_context) if uri.lower().startswith(_SCHEME)}
     if not names:
         return None
     match = _NAME.fullmatch(next(iter(names)))

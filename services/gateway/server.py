@@ -29,8 +29,9 @@ from services.gateway.job_service import JobService
 from services.gateway.model_service import ModelService
 from services.gateway.services_table import SERVICES
 from services.gateway.tenant_service import TenantService
-from services.gateway.tls import ReloadedCertificates, TlsFiles
 from services.gateway.usage_service import UsageService
+from services.transport.server_certificates import ReloadedCertificates
+from services.transport.tls_files import TlsFiles
 
 # Answers with 1,000 images carry their prompts; pictures travel in chunks.
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024

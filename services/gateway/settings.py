@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from database.secrets_directory import secrets_directory
-from services.gateway.tls import TlsFiles
+from services.transport.tls_files import TlsFiles
 
 
 class KeySettings(BaseSettings):

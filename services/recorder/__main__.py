@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -14,8 +14,10 @@ from pydantic import ValidationError
 from database.pool import Pool, open_pool
 from database.secrets_directory import secrets_directory
 from database.wakeups import Wakeups
+from services.internal.v1 import recorder_pb2_grpc
 from services.log import configure_log
 from services.object_store import ObjectStoreDoor
+from services.recorder.certified_service import CertifiedService
 from services.recorder.finishing import Finishing
 from services.recorder.gateway_service import PictureService
 from services.recorder.meter_service import MeterIntake
@@ -26,6 +28,8 @@ from services.recorder.spool import Spool
 from services.recorder.tenant_service import TenantService
 from services.recorder.tenant_sockets import TenantSockets
 from services.recorder.uploader import Uploader
+from services.transport.served_port import ServedPort
+from services.transport.tls_files import identity_files
 from tenants.ids import TenantId
 from tenants.run_directory import RunDirectory
 
@@ -33,6 +37,8 @@ from tenants.run_directory import RunDirectory
 _WORKER_MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 # What a meter could not deliver for a while comes in one message.
 _METER_MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+# Over TCP one server takes both: 500 segments of 64 images each stay below it.
+_CERTIFIED_MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 _CALLS_MAX: Final = 256
 
 log = structlog.get_logger()
@@ -62,9 +68,13 @@ async def _run(settings: Settings) -> None:
         await store.look()
         recorder = _join(settings, pool, wakeups, store)
         await recorder.uploader.sweep()
-        for socket in _fixed_sockets(settings, recorder, intake_pool):
-            await socket.open()
-            stack.push_async_callback(socket.close)
+        intake = MeterIntake(intake_pool)
+        for door in (
+            *_fixed_sockets(settings, recorder, intake),
+            *_ports(settings, recorder, intake),
+        ):
+            await door.open()
+            stack.push_async_callback(door.close)
         stack.push_async_callback(recorder.tenant_sockets.close)
         log.info("serving", run_directory=str(settings.run_directory))
         await _until_stopped_or_failed(
@@ -85,6 +95,8 @@ class _Recorder:
     uploader: Uploader
     refusals: Refusals
     tenant_sockets: TenantSockets
+    service_of: Callable[[TenantId], TenantService]
+    pictures: PictureService
 
 
 @asynccontextmanager
@@ -120,8 +132,8 @@ def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDo
     )
     run = RunDirectory(settings.run_directory)
 
-    def socket_of(tenant_id: TenantId) -> ServedSocket:
-        service = TenantService(
+    def service_of(tenant_id: TenantId) -> TenantService:
+        return TenantService(
             tenant_id=tenant_id,
             pool=pool,
             finishing=finishing,
@@ -130,8 +142,10 @@ def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDo
             lease_seconds=settings.lease_seconds,
             unheld_seconds=settings.unheld_seconds,
         )
+
+    def socket_of(tenant_id: TenantId) -> ServedSocket:
         return ServedSocket(
-            service,
+            service_of(tenant_id),
             run.recorder_socket(tenant_id),
             message_bytes_max=_WORKER_MESSAGE_BYTES_MAX,
             calls_max=_CALLS_MAX,
@@ -149,24 +163,45 @@ def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDo
         ),
         refusals=refusals,
         tenant_sockets=TenantSockets(run, socket_of),
+        service_of=service_of,
+        pictures=PictureService(pool=pool, spool=spool, store=store),
     )
 
 
 def _fixed_sockets(
-    settings: Settings, recorder: _Recorder, intake_pool: Pool
+    settings: Settings, recorder: _Recorder, intake: MeterIntake
 ) -> list[ServedSocket]:
     """Make the sockets that are there once for the host: the meter's and the gateway's."""
     run = RunDirectory(settings.run_directory)
-    pictures = PictureService(pool=recorder.pool, spool=recorder.spool, store=recorder.store)
     return [
         ServedSocket(
             servicer, path, message_bytes_max=_METER_MESSAGE_BYTES_MAX, calls_max=_CALLS_MAX
         )
         for servicer, path in (
-            (MeterIntake(intake_pool), run.recorder_meter_socket),
-            (pictures, run.recorder_gateway_socket),
+            (intake, run.recorder_meter_socket),
+            (recorder.pictures, run.recorder_gateway_socket),
         )
     ]
+
+
+def _ports(settings: Settings, recorder: _Recorder, intake: MeterIntake) -> list[ServedPort]:
+    """Make the door for other hosts; none unless it is wished."""
+    if settings.listen_address is None:
+        return []
+    assert settings.identity_directory is not None, "the settings have been checked"
+    service = CertifiedService(
+        service_of=recorder.service_of,
+        intake=intake,
+        pictures=recorder.pictures,
+        calls_per_tenant_max=_CALLS_MAX,
+    )
+    port = ServedPort(
+        lambda server: recorder_pb2_grpc.add_RecorderServiceServicer_to_server(service, server),
+        settings.listen_address,
+        identity_files(settings.identity_directory),
+        message_bytes_max=_CERTIFIED_MESSAGE_BYTES_MAX,
+    )
+    return [port]
 
 
 async def _until_stopped_or_failed(

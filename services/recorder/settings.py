@@ -1,9 +1,12 @@
 """What the recorder is told at its start, from ATELIER_RECORDER_…."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.transport.tls_files import check_identity
 
 
 class Settings(BaseSettings):
@@ -16,6 +19,12 @@ class Settings(BaseSettings):
     database_connections_max: PositiveInt = 8
     run_directory: Path
     spool_directory: Path
+    listen_address: str | None = Field(
+        default=None, description="host:port for workers, meters and gateways of other hosts"
+    )
+    identity_directory: Path | None = Field(
+        default=None, description="with tls.crt, tls.key, ca.crt; needed to listen on an address"
+    )
     objects_url: str = Field(description="file:///… or s3://bucket/prefix")
     lease_seconds: PositiveFloat = Field(default=15.0, description="at least ten heartbeats")
     unheld_seconds: PositiveFloat = Field(
@@ -27,3 +36,8 @@ class Settings(BaseSettings):
     )
     picture_bytes_max: PositiveInt = 64 * 1024 * 1024
     picture_pixels_max: PositiveInt = 4096 * 4096
+
+    @model_validator(mode="after")
+    def _addresses_have_a_certificate(self) -> Self:
+        check_identity(self.identity_directory, listen_address=self.listen_address)
+        return self

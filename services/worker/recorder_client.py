@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import grpc
 
 from services.engine.image_spec import AttemptKey, ImageSpec
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
+from services.transport.callees import Callee
+from services.transport.channels import RenewedChannel, open_channel
 from services.worker.errors import RecorderUnavailableError, ResultRefusedError
 from services.worker.work import (
     Beat,
@@ -24,6 +25,11 @@ _CALL_SECONDS: Final = 10.0
 # Finishing waits up to two seconds for the meter, and the picture has to be written safely.
 _FINISH_SECONDS: Final = 60.0
 _CHUNK_BYTES: Final = 1 << 20
+_RECONNECTING: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
 # What may pass by itself; everything else says that this very call will never be taken.
 _PASSING_CODES: Final = frozenset(
     {
@@ -45,11 +51,11 @@ _OUTCOMES: Final = {
 
 
 class RecorderClient:
-    """A connection to the recorder through the tenant's socket, for one session of one worker."""
+    """A connection to the recorder for one session of one worker."""
 
     def __init__(
         self,
-        socket_path: Path,
+        callee: Callee,
         *,
         session_id: str,
         model: str,
@@ -62,18 +68,15 @@ class RecorderClient:
         self._gpu_id = gpu_id
         self._process_id = process_id
         self._precision = precision
-        self._channel = grpc.insecure_channel(
-            f"unix:{socket_path}",
-            options=[
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 500),
-            ],
-        )
-        self._stub = recorder_pb2_grpc.RecorderServiceStub(self._channel)
+        self._channel = RenewedChannel(callee, lambda to: open_channel(to, _RECONNECTING))
 
     def close(self) -> None:
-        self._channel.close()
+        for channel in self._channel.opened():
+            channel.close()
+
+    @property
+    def _stub(self) -> recorder_pb2_grpc.RecorderServiceStub:
+        return recorder_pb2_grpc.RecorderServiceStub(self._channel.now())
 
     def attend(self, beats: Iterator[Beat]) -> Iterator[Truth]:
         """Send heartbeats, yield the truth after each; ends when ``beats`` does.

@@ -1,14 +1,23 @@
 """What a worker is told at its start, from ATELIER_WORKER_…."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from uuid import uuid4
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.engine.device_plan import MemoryWish
 from services.engine.memory_plan import GB
+from services.transport.callees import Callee, callee_of
+from services.transport.tls_files import check_identity
 
 
 class Settings(BaseSettings):
@@ -19,7 +28,14 @@ class Settings(BaseSettings):
         env_prefix="ATELIER_WORKER_", frozen=True, protected_namespaces=()
     )
 
-    tenant_directory: Path = Field(description="holds the tenant's sockets")
+    tenant_directory: Path = Field(
+        default=Path("/nonexistent"),
+        description="holds the tenant's sockets; needed for each address that is not set",
+    )
+    recorder_address: str | None = Field(default=None, description="host:port, of another host")
+    identity_directory: Path | None = Field(
+        default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
+    )
     gpu_id: str
     session_id: str = Field(
         default_factory=lambda: uuid4().hex,
@@ -69,9 +85,22 @@ class Settings(BaseSettings):
         return self.tenant_directory / "broker.sock"
 
     @property
-    def recorder_socket(self) -> Path:
-        return self.tenant_directory / "recorder.sock"
+    def recorder(self) -> Callee:
+        """Whom to ask for work."""
+        return callee_of(
+            self.recorder_address,
+            self.identity_directory,
+            socket=self.tenant_directory / "recorder.sock",
+        )
 
     @property
     def meter_socket(self) -> Path:
         return self.tenant_directory / self.gpu_id / "meter.sock"
+
+    @model_validator(mode="after")
+    def _others_can_be_reached(self) -> Self:
+        addresses = {"recorder_address": self.recorder_address}
+        check_identity(self.identity_directory, **addresses)
+        if None in addresses.values() and "tenant_directory" not in self.model_fields_set:
+            raise ValueError("tenant_directory: needed for whoever has no address set")
+        return self

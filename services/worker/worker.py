@@ -61,7 +61,7 @@ class Worker:
         session_id = SessionId(settings.session_id)
         self._marks = MeterClient(socket_path=settings.meter_socket, session_id=session_id)
         self._recorder = RecorderClient(
-            settings.recorder_socket,
+            settings.recorder,
             session_id=session_id,
             model=settings.model_name,
             gpu_id=settings.gpu_id,

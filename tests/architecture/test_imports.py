@@ -12,8 +12,9 @@ from tests.architecture.source_tree import (
     written_files,
 )
 
-# The processes that serve gRPC; everybody else reaches the wire through a client module.
-RPC_SERVERS = ("services/gateway", "services/recorder", "services/meter")
+# The processes that serve gRPC, and what listeners and callers share; everybody else reaches the
+# wire through a client module.
+RPC_SERVERS = ("services/gateway", "services/recorder", "services/meter", "services/transport")
 # The console is a client like any other: it may read the messages that the SDK answers with.
 SDK_READERS = ("services/console",)
 RPC_CLIENT_FILES = ("recorder_client.py", "meter_client.py", "gateway_client.py")

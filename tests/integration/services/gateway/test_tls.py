@@ -5,14 +5,10 @@ import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from atelier.async_client import AsyncClient
 from atelier.errors import CallError, UnavailableError
@@ -21,6 +17,7 @@ from atelier.v1.api_key_service_pb2 import ApiKey, KeyRole
 from atelier.v1.tenant_service_pb2 import Tenant
 from services.gateway.__main__ import serving
 from services.gateway.bootstrap import make_first_operator_key
+from tests.integration.certificates import issue
 from tests.integration.fixture_types import Postgres
 from tests.integration.services.gateway.gateway_fixtures import PEPPER, gateway_settings
 
@@ -162,32 +159,10 @@ def show_uris(
     issuer: trustme.CA, files: Files, monkeypatch: pytest.MonkeyPatch, *uris: str
 ) -> None:
     """Let the SDK show a certificate whose SANs are these URIs."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    authority = x509.load_pem_x509_certificate(issuer.cert_pem.bytes())
-    signer = serialization.load_pem_private_key(issuer.private_key_pem.bytes(), None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([]))
-        .issuer_name(authority.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris]),
-            critical=True,
-        )
-        .sign(signer, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    issued = issue(issuer, uris=uris)
     for variable, content in (
-        ("ATELIER_CLIENT_CERTIFICATE_FILE", certificate.public_bytes(pem)),
-        ("ATELIER_CLIENT_KEY_FILE", private),
+        ("ATELIER_CLIENT_CERTIFICATE_FILE", issued.certificate),
+        ("ATELIER_CLIENT_KEY_FILE", issued.key),
     ):
         path = files.certificate.with_name(variable)
         path.write_bytes(content)

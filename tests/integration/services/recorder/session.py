@@ -9,6 +9,7 @@ from secrets import token_hex
 
 from PIL import Image
 
+from services.transport.callees import Callee, socket_callee
 from services.worker.attendance import Attendance
 from services.worker.in_flight import InFlight
 from services.worker.recorder_client import RecorderClient
@@ -21,7 +22,7 @@ class Session:
 
     def __init__(
         self,
-        socket_path: Path,
+        place: Path | Callee,
         *,
         gpu_id: str = "cpu-0",
         session_id: str | None = None,
@@ -31,7 +32,7 @@ class Session:
         self.held = InFlight()
         self.truth: Truth | None = None
         self.client = RecorderClient(
-            socket_path,
+            socket_callee(place) if isinstance(place, Path) else place,
             session_id=self.session_id,
             model=MODEL,
             gpu_id=gpu_id,

@@ -1,0 +1,9 @@
+"""What can be wrong with a certificate."""
+
+
+class TransportError(Exception):
+    """Anything below."""
+
+
+class IdentityUnclearError(TransportError):
+    """A certificate names none of our processes, or more than one."""
