@@ -4,12 +4,11 @@ A message carries nothing: it is a token worth one image of its tenant (whose br
 model (whose queue it lies in). PostgreSQL knows which image; a lost or doubled token costs nothing.
 """
 
-from pathlib import Path
 from typing import Final
 
 from celery import Celery
 
-from tenants.run_directory import broker_url
+from services.transport.broker_places import BrokerPlace
 
 # The name on the wire; the code behind it may move, messages in flight keep the name.
 RENDER_IMAGE: Final = "atelier.render_image"
@@ -23,10 +22,11 @@ _VISIBILITY_TIMEOUT_SECONDS: Final = 6 * 3600
 _ANSWER_SECONDS: Final = 2.0
 
 
-def tenant_app(socket: Path) -> Celery:
-    """Make the Celery app that speaks through one tenant's broker socket; connects when used."""
-    app = Celery("atelier", broker=broker_url(socket), set_as_current=False)
+def tenant_app(broker: BrokerPlace) -> Celery:
+    """Make the Celery app that speaks through one tenant's broker; connects when used."""
+    app = Celery("atelier", broker=broker.url, set_as_current=False)
     app.conf.update(
+        broker_use_ssl=broker.tls_options,
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,

@@ -3,9 +3,7 @@
 Both functions block: an asynchronous caller uses a thread.
 """
 
-import socket
 from functools import lru_cache
-from pathlib import Path
 from typing import Final, Protocol, cast
 
 from celery import Celery
@@ -14,22 +12,21 @@ from redis.exceptions import RedisError
 
 from services.dispatch.celery_app import RENDER_IMAGE, TOKEN_PRIORITY, tenant_app
 from services.dispatch.errors import BrokerDownError
-from tenants.run_directory import RunDirectory
+from services.transport.broker_places import BrokerPlace, BrokerPlaces
 
 _BROKER_ERRORS: Final = (OSError, KombuError, OperationalError, RedisError)
-_CONNECT_SECONDS: Final = 1.0
 
 
-def publish_tokens(run_directory: Path, *, tenant_id: str, model: str, count: int) -> None:
+def publish_tokens(brokers: BrokerPlaces, *, tenant_id: str, model: str, count: int) -> None:
     """Put tokens into a tenant's queue for a model, each worth one image.
 
     Raises:
         BrokerDownError: not all were published; too many or too few tokens do no harm.
     """
-    address = RunDirectory(run_directory).broker_socket(tenant_id)
-    app = _app_of(address)
+    broker = brokers.of(tenant_id)
+    app = _app_of(broker)
     try:
-        _check_that_somebody_listens(address)
+        broker.check_that_somebody_listens()
         with app.producer_pool.acquire(block=True) as producer:
             for _ in range(count):
                 app.send_task(
@@ -43,16 +40,16 @@ def publish_tokens(run_directory: Path, *, tenant_id: str, model: str, count: in
         raise BrokerDownError(f"the broker of {tenant_id} does not take tokens") from error
 
 
-def queue_length(run_directory: Path, *, tenant_id: str, model: str) -> int:
+def queue_length(brokers: BrokerPlaces, *, tenant_id: str, model: str) -> int:
     """Count a model's tokens that no worker has fetched yet.
 
     Raises:
         BrokerDownError: the broker does not answer.
     """
-    address = RunDirectory(run_directory).broker_socket(tenant_id)
-    app = _app_of(address)
+    broker = brokers.of(tenant_id)
+    app = _app_of(broker)
     try:
-        _check_that_somebody_listens(address)
+        broker.check_that_somebody_listens()
         with app.connection_for_read() as connection, connection.channel() as channel:
             return cast("_Channel", channel).queue_declare(queue=model, passive=True).message_count
     except ChannelError:
@@ -72,14 +69,7 @@ class _Channel(Protocol):
     def queue_declare(self, *, queue: str, passive: bool) -> _DeclaredQueue: ...
 
 
-def _check_that_somebody_listens(address: Path) -> None:
-    """Fail at once when nobody does; the client library would try again for 2 to 6 seconds."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(_CONNECT_SECONDS)
-        probe.connect(str(address))
-
-
 @lru_cache(maxsize=1024)
-def _app_of(address: Path) -> Celery:
+def _app_of(broker: BrokerPlace) -> Celery:
     """One app for each broker, so that publishers share its few connections."""
-    return tenant_app(address)
+    return tenant_app(broker)

@@ -1,7 +1,6 @@
 """The meter's call that the fleet makes; the only place here that knows the wire."""
 
 from datetime import UTC
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -10,8 +9,15 @@ from grpc import aio
 from services.fleet.errors import MeterUnavailableError
 from services.fleet.inventory import Gpu, GpuKind, GpuSample
 from services.internal.v1 import meter_pb2, meter_pb2_grpc
+from services.transport.callees import Callee
+from services.transport.channels import RenewedChannel, open_aio_channel
 
 _CALL_SECONDS: Final = 2.0
+_RECONNECTING: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
 _KINDS: Final = {
     meter_pb2.DEVICE_KIND_NVIDIA: GpuKind.NVIDIA,
     meter_pb2.DEVICE_KIND_PROCESSOR: GpuKind.PROCESSOR,
@@ -21,16 +27,12 @@ _KINDS: Final = {
 class MeterClient:
     """A connection to the meter of this host; an asynchronous context manager."""
 
-    def __init__(self, socket_path: Path) -> None:
-        self._channel = aio.insecure_channel(
-            f"unix:{socket_path}",
-            options=[
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 1000),
-            ],
-        )
-        self._stub = meter_pb2_grpc.MeterServiceStub(self._channel)
+    def __init__(self, meter: Callee) -> None:
+        self._channel = RenewedChannel(meter, lambda to: open_aio_channel(to, _RECONNECTING))
+
+    @property
+    def _stub(self) -> "meter_pb2_grpc.MeterServiceAsyncStub":
+        return meter_pb2_grpc.MeterServiceStub(self._channel.now())
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,7 +43,8 @@ class MeterClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._channel.close()
+        for channel in self._channel.opened():
+            await channel.close()
 
     async def list_gpus(self) -> list[Gpu]:
         """Return the host's devices and what their sensors say now.

@@ -1,14 +1,17 @@
 """What the fleet is told at its start, from ATELIER_FLEET_…."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.fleet.allocation import AllocationRules
 from services.fleet.heat import PowerPolicy
+from services.transport.callees import Callee, callee_of
+from services.transport.tls_files import check_identity
 from tenants.launchers.worker_limits import WorkerLimits
+from tenants.run_directory import RunDirectory
 
 _GIB = 1024**3
 
@@ -20,6 +23,10 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = Field(description="of the role atelier_fleet")
     run_directory: Path
+    meter_address: str | None = Field(default=None, description="host:port, of another host")
+    identity_directory: Path | None = Field(
+        default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
+    )
     broker_data_directory: Path = Field(description="the brokers' append-only files")
     log_directory: Path
     model_catalogue_path: Path
@@ -107,6 +114,17 @@ class Settings(BaseSettings):
     silence_seconds: PositiveFloat = 30.0
     # Otherwise brokers and workers outlive the fleet and the next one adopts them.
     end_children_at_exit: bool = False
+
+    @model_validator(mode="after")
+    def _addresses_have_a_certificate(self) -> Self:
+        check_identity(self.identity_directory, meter_address=self.meter_address)
+        return self
+
+    @property
+    def meter(self) -> Callee:
+        """Who knows the devices."""
+        socket = RunDirectory(self.run_directory).meter_socket
+        return callee_of(self.meter_address, self.identity_directory, socket=socket)
 
     @property
     def rules(self) -> AllocationRules:

@@ -26,7 +26,6 @@ from services.fleet.heat import Heat, PowerPolicy
 from services.fleet.inventory import Gpu, Inventory
 from services.fleet.meter_client import MeterClient
 from services.fleet.settings import Settings
-from tenants.run_directory import RunDirectory
 
 # How fast pictures are drawn changes with the kind of pictures, which changes slowly.
 _MEASURE_SECONDS: Final = 20.0
@@ -54,8 +53,7 @@ class Watch:
         self._fleet.remember(await read_cold_starts(self._connection))
         ended_since = await read_now(self._connection)
         sense_due = measure_due = 0.0
-        run = RunDirectory(self._settings.run_directory)
-        async with MeterClient(run.meter_socket) as meter:
+        async with MeterClient(self._settings.meter) as meter:
             while not stop.is_set():
                 now = time.monotonic()
                 if now >= measure_due:

@@ -135,7 +135,7 @@ async def serving(settings: Settings) -> AsyncGenerator[int]:
             size_max=settings.operator_database_connections_max,
             application_name="gateway-operator",
         ) as operator_pool,
-        open_recorder_client(run) as recorder,
+        open_recorder_client(settings.recorder) as recorder,
     ):
         wakeups = Wakeups(database_url, channel="atelier_jobs")
         store = ObjectStoreDoor(settings.objects_url)
@@ -146,13 +146,13 @@ async def serving(settings: Settings) -> AsyncGenerator[int]:
             settings,
             lookups=lookups,
             catalogue=catalogue,
-            run=run,
             pool=pool,
             operator_pool=operator_pool,
             pictures=PictureReader(store=store, spool=recorder),
             diagnosis=Diagnosis(
                 operator_pool=operator_pool,
                 run=run,
+                brokers=settings.brokers,
                 recorder=recorder,
                 catalogue=catalogue,
                 catalogue_folder=settings.model_catalogue_path.resolve().parent,
@@ -201,7 +201,6 @@ def _join(
     *,
     lookups: KeyLookups,
     catalogue: ModelCatalogue,
-    run: RunDirectory,
     pool: Pool,
     operator_pool: Pool,
     pictures: PictureReader,
@@ -210,7 +209,7 @@ def _join(
 ) -> Gateway:
     page_tokens = PageTokens(settings.page_token_secret.get_secret_value().encode())
     drain = Drain()
-    dispatch = TokenDispatch(run.path)
+    dispatch = TokenDispatch(settings.brokers)
     health_servicer = health.aio.HealthServicer()
     watch = JobWatch(
         pool=pool,

@@ -9,8 +9,9 @@ import grpc
 import grpc.aio
 
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
+from services.transport.callees import Callee
+from services.transport.channels import RenewedChannel, open_aio_channel
 from tenants.ids import ImageId, TenantId
-from tenants.run_directory import RunDirectory
 
 _MESSAGE_BYTES_MAX: Final = 2 * 1024 * 1024
 _READ_SECONDS: Final = 60.0
@@ -36,10 +37,14 @@ class NotInSpoolError(Exception):
 
 
 class RecorderClient:
-    """Speaks through the recorder's socket for gateways."""
+    """Speaks to the recorder as gateways do."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = recorder_pb2_grpc.RecorderServiceStub(channel)
+    def __init__(self, channel: RenewedChannel[grpc.aio.Channel]) -> None:
+        self._channel = channel
+
+    @property
+    def _stub(self) -> "recorder_pb2_grpc.RecorderServiceAsyncStub":
+        return recorder_pb2_grpc.RecorderServiceStub(self._channel.now())
 
     async def read_picture(self, tenant_id: TenantId, image_id: ImageId) -> AsyncGenerator[bytes]:
         """Yield a picture's bytes.
@@ -79,13 +84,16 @@ class RecorderClient:
 
 
 @asynccontextmanager
-async def open_recorder_client(run: RunDirectory) -> AsyncGenerator[RecorderClient]:
+async def open_recorder_client(recorder: Callee) -> AsyncGenerator[RecorderClient]:
     """Open a client; the recorder may come and go meanwhile."""
     options = [
         ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
         # After a restart of the recorder the socket is a new one: look for it soon.
         ("grpc.max_reconnect_backoff_ms", 500),
     ]
-    address = f"unix:{run.recorder_gateway_socket}"
-    async with grpc.aio.insecure_channel(address, options=options) as channel:
+    channel = RenewedChannel(recorder, lambda callee: open_aio_channel(callee, options))
+    try:
         yield RecorderClient(channel)
+    finally:
+        for opened in channel.opened():
+            await opened.close()

@@ -8,7 +8,10 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from database.secrets_directory import secrets_directory
-from services.transport.tls_files import TlsFiles
+from services.transport.broker_places import BrokerPlaces, check_broker_template
+from services.transport.callees import Callee, callee_of
+from services.transport.tls_files import TlsFiles, check_identity
+from tenants.run_directory import RunDirectory
 
 
 class KeySettings(BaseSettings):
@@ -47,6 +50,13 @@ class Settings(KeySettings):
     operator_database_connections_max: int = Field(default=3, ge=1)
 
     run_directory: Path = Field(description="where the sockets of brokers and recorder lie")
+    recorder_address: str | None = Field(default=None, description="host:port, of another host")
+    broker_address_template: str | None = Field(
+        default=None, description="host:port with {tenant_id} in it; none: each tenant's socket"
+    )
+    identity_directory: Path | None = Field(
+        default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
+    )
     objects_url: str = Field(description="file:///… or s3://bucket/prefix")
     model_catalogue_path: Path = Field(default=Path("deploy/models.toml"))
     seller_legal_name: str = Field(
@@ -104,6 +114,31 @@ class Settings(KeySettings):
                 f"{self.listen_address} is not loopback: set tls_certificate_path and tls_key_path"
             )
         return self
+
+    @model_validator(mode="after")
+    def _others_can_be_reached(self) -> Self:
+        check_broker_template(self.broker_address_template)
+        check_identity(
+            self.identity_directory,
+            recorder_address=self.recorder_address,
+            broker_address_template=self.broker_address_template,
+        )
+        return self
+
+    @property
+    def recorder(self) -> Callee:
+        """Who has the pictures that are not yet in the store."""
+        socket = RunDirectory(self.run_directory).recorder_gateway_socket
+        return callee_of(self.recorder_address, self.identity_directory, socket=socket)
+
+    @property
+    def brokers(self) -> BrokerPlaces:
+        """Where tokens go."""
+        return BrokerPlaces(
+            run=RunDirectory(self.run_directory),
+            address_template=self.broker_address_template,
+            identity_directory=self.identity_directory,
+        )
 
     @property
     def tls_files(self) -> TlsFiles | None:

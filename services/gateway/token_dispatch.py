@@ -5,13 +5,13 @@ What cannot be published is only logged: the housekeeper counts what is missing 
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from services.dispatch.errors import DispatchError
 from services.dispatch.token_publisher import publish_tokens
+from services.transport.broker_places import BrokerPlaces
 from tenants.ids import TenantId
 
 # With a broker that hangs, more would only pile up; the housekeeper is there for the rest.
@@ -23,8 +23,8 @@ _log = structlog.get_logger()
 class TokenDispatch:
     """Publishes in the background, at most so many at a time."""
 
-    def __init__(self, run_directory: Path) -> None:
-        self._run_directory = run_directory
+    def __init__(self, brokers: BrokerPlaces) -> None:
+        self._brokers = brokers
         self._pending: set[asyncio.Task[None]] = set()
 
     def publish_soon(self, tenant_id: TenantId, counts: Mapping[str, int]) -> None:
@@ -44,7 +44,7 @@ class TokenDispatch:
     async def _publish(self, tenant_id: TenantId, *, model: str, count: int) -> None:
         try:
             await asyncio.to_thread(
-                publish_tokens, self._run_directory, tenant_id=tenant_id, model=model, count=count
+                publish_tokens, self._brokers, tenant_id=tenant_id, model=model, count=count
             )
         except DispatchError as error:
             _log.warning(

@@ -56,7 +56,7 @@ async def _run(settings: Settings) -> None:
 def _duties(settings: Settings, pool: Pool) -> list[Duty]:
     lost_work = LostWork(pool, lease_seconds=settings.lease_seconds)
     unattended_jobs = UnattendedJobs(pool, unattended_seconds=settings.unattended_seconds)
-    missing_tokens = MissingTokens(pool, run_directory=settings.run_directory)
+    missing_tokens = MissingTokens(pool, brokers=settings.brokers)
     return [
         Duty(name="lost work", period_seconds=settings.sweep_seconds, work=lost_work.sweep),
         Duty(

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 
 import structlog
 
@@ -10,6 +9,7 @@ from database.pool import Pool
 from services.dispatch.errors import BrokerDownError
 from services.dispatch.token_publisher import publish_tokens, queue_length
 from services.jobs.recovery import claimable_counts, waiting_tokens
+from services.transport.broker_places import BrokerPlaces
 
 log = structlog.get_logger()
 
@@ -24,9 +24,9 @@ class MissingTokens:
     worker's next heartbeat, a token is on its way.
     """
 
-    def __init__(self, pool: Pool, *, run_directory: Path) -> None:
+    def __init__(self, pool: Pool, *, brokers: BrokerPlaces) -> None:
         self._pool = pool
-        self._run_directory = run_directory
+        self._brokers = brokers
         self._missing_before: Mapping[QueueKey, int] = {}
 
     async def sweep(self) -> None:
@@ -59,7 +59,7 @@ class MissingTokens:
     async def _queue_length(self, tenant_id: str, model: str) -> int | None:
         try:
             return await asyncio.to_thread(
-                queue_length, self._run_directory, tenant_id=tenant_id, model=model
+                queue_length, self._brokers, tenant_id=tenant_id, model=model
             )
         except BrokerDownError:
             # The fleet restarts it; until then nothing can be put there.
@@ -68,7 +68,7 @@ class MissingTokens:
     async def _publish(self, tenant_id: str, model: str, count: int) -> None:
         try:
             await asyncio.to_thread(
-                publish_tokens, self._run_directory, tenant_id=tenant_id, model=model, count=count
+                publish_tokens, self._brokers, tenant_id=tenant_id, model=model, count=count
             )
             log.warning("tokens_replaced", tenant=tenant_id, model=model, count=count)
         except BrokerDownError as error:

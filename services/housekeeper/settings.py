@@ -1,9 +1,14 @@
 """What the housekeeper is told at its start, from ATELIER_HOUSEKEEPER_…."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, PositiveFloat, SecretStr
+from pydantic import Field, PositiveFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.transport.broker_places import BrokerPlaces, check_broker_template
+from services.transport.tls_files import check_identity
+from tenants.run_directory import RunDirectory
 
 
 class Settings(BaseSettings):
@@ -13,6 +18,12 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = Field(description="of the role atelier_housekeeper")
     run_directory: Path
+    broker_address_template: str | None = Field(
+        default=None, description="host:port with {tenant_id} in it; none: each tenant's socket"
+    )
+    identity_directory: Path | None = Field(
+        default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
+    )
     sweep_seconds: PositiveFloat = 2.0
     invariant_seconds: PositiveFloat = 60.0
     # How long a transfer may wait for its block in the chain.
@@ -28,3 +39,20 @@ class Settings(BaseSettings):
     unattended_seconds: PositiveFloat = 10.0
     # The recorder's; a worker's session is lost when its lease is over.
     lease_seconds: PositiveFloat = 15.0
+
+    @model_validator(mode="after")
+    def _brokers_can_be_reached(self) -> Self:
+        check_broker_template(self.broker_address_template)
+        check_identity(
+            self.identity_directory, broker_address_template=self.broker_address_template
+        )
+        return self
+
+    @property
+    def brokers(self) -> BrokerPlaces:
+        """Where missing tokens go."""
+        return BrokerPlaces(
+            run=RunDirectory(self.run_directory),
+            address_template=self.broker_address_template,
+            identity_directory=self.identity_directory,
+        )

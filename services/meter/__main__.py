@@ -53,7 +53,7 @@ async def _run(settings: Settings) -> None:
     devices = find_devices(settings)
     reader = CounterReader()
     async with (
-        RecorderClient(run_directory.recorder_meter_socket) as recorder,
+        RecorderClient(settings.recorder) as recorder,
         DeviceSocket(DeviceService(devices), run_directory.meter_socket),
     ):
         gpus = {gpu_id: MeteredGpu(device, recorder) for gpu_id, device in devices.items()}

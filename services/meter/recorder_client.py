@@ -1,6 +1,5 @@
 """The recorder's calls that the meter makes."""
 
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -11,27 +10,29 @@ from metering.energy_records import LastReading, SegmentBatch
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
 from services.meter.conversions import last_reading_of, segments_request
 from services.meter.errors import RecorderUnavailableError, SegmentsRefusedError
+from services.transport.callees import Callee
+from services.transport.channels import RenewedChannel, open_aio_channel
 from tenants.ids import GpuId
 
 _CALL_SECONDS: Final = 5.0
 # A finished image waits for its segments, so a recorder that is back is found at once.
-_RECONNECT_MS_MAX: Final = 500
+_RECONNECTING: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
 _FINAL_CODES: Final = frozenset({grpc.StatusCode.INVALID_ARGUMENT})
 
 
 class RecorderClient:
-    """A connection to the recorder's socket; an asynchronous context manager."""
+    """A connection to the recorder; an asynchronous context manager."""
 
-    def __init__(self, socket_path: Path) -> None:
-        self._channel = aio.insecure_channel(
-            f"unix:{socket_path}",
-            options=[
-                ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.min_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS_MAX),
-            ],
-        )
-        self._stub = recorder_pb2_grpc.RecorderServiceStub(self._channel)
+    def __init__(self, recorder: Callee) -> None:
+        self._channel = RenewedChannel(recorder, lambda to: open_aio_channel(to, _RECONNECTING))
+
+    @property
+    def _stub(self) -> "recorder_pb2_grpc.RecorderServiceAsyncStub":
+        return recorder_pb2_grpc.RecorderServiceStub(self._channel.now())
 
     async def __aenter__(self) -> Self:
         return self
@@ -42,7 +43,8 @@ class RecorderClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._channel.close()
+        for channel in self._channel.opened():
+            await channel.close()
 
     async def last_reading(self, gpu_id: GpuId) -> LastReading | None:
         """Return where the stored timeline of a GPU ends.

@@ -1,11 +1,15 @@
 """What the meter is told at its start, from ATELIER_METER_…."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from metering.cpu_energy import IDLE_WATTS, JOULES_PER_CPU_SECOND
+from services.transport.callees import Callee, callee_of
+from services.transport.tls_files import check_identity
+from tenants.run_directory import RunDirectory
 
 
 class Settings(BaseSettings):
@@ -19,6 +23,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ATELIER_METER_", frozen=True)
 
     run_directory: Path
+    recorder_address: str | None = Field(default=None, description="host:port, of another host")
+    listen_address: str | None = Field(
+        default=None,
+        description="host:port for workers and fleet in pods; cards are then named by their UUID",
+    )
+    identity_directory: Path | None = Field(
+        default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
+    )
     use_gpus: bool = Field(default=True, description="meter NVIDIA devices where there are any")
     cpu_device_count: PositiveInt = Field(
         default=8,
@@ -50,3 +62,18 @@ class Settings(BaseSettings):
     flush_seconds: PositiveFloat = Field(
         default=3.0, description="how long the last segments are offered to the recorder at the end"
     )
+
+    @model_validator(mode="after")
+    def _addresses_have_a_certificate(self) -> Self:
+        check_identity(
+            self.identity_directory,
+            recorder_address=self.recorder_address,
+            listen_address=self.listen_address,
+        )
+        return self
+
+    @property
+    def recorder(self) -> Callee:
+        """Who stores segments."""
+        socket = RunDirectory(self.run_directory).recorder_meter_socket
+        return callee_of(self.recorder_address, self.identity_directory, socket=socket)

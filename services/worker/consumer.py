@@ -1,13 +1,13 @@
 """The Celery worker in this process: fetches tokens from the tenant's broker, one thread each."""
 
 from collections.abc import Callable
-from pathlib import Path
 from threading import Thread
 from typing import Final, Protocol, cast
 
 import structlog
 
 from services.dispatch.celery_app import RENDER_IMAGE, tenant_app
+from services.transport.broker_places import BrokerPlace
 from services.worker.token_transport import ON_GARBAGE, token_url
 
 _STOP_SECONDS: Final = 5.0
@@ -25,10 +25,10 @@ class Consumer:
     """Runs ``render_image`` for every token of one queue; survives the broker's absence."""
 
     def __init__(
-        self, *, broker_socket: Path, queue: str, threads: int, render_image: Callable[[], None]
+        self, *, broker: BrokerPlace, queue: str, threads: int, render_image: Callable[[], None]
     ) -> None:
-        app = tenant_app(broker_socket)
-        app.conf.update(broker_read_url=token_url(broker_socket))
+        app = tenant_app(broker)
+        app.conf.update(broker_read_url=token_url(broker))
         app.conf.broker_transport_options[ON_GARBAGE] = self._note_garbage
         # Celery's threads look tasks up in the process's default app. A shared task would be there
         # as well, but once for all: a second consumer's tokens would run the first one's.

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.engine.device_plan import MemoryWish
 from services.engine.memory_plan import GB
+from services.transport.broker_places import BrokerPlace, broker_at
 from services.transport.callees import Callee, callee_of
 from services.transport.tls_files import check_identity
 
@@ -33,6 +34,7 @@ class Settings(BaseSettings):
         description="holds the tenant's sockets; needed for each address that is not set",
     )
     recorder_address: str | None = Field(default=None, description="host:port, of another host")
+    broker_address: str | None = Field(default=None, description="host:port of the tenant's own")
     identity_directory: Path | None = Field(
         default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
     )
@@ -81,8 +83,11 @@ class Settings(BaseSettings):
         )
 
     @property
-    def broker_socket(self) -> Path:
-        return self.tenant_directory / "broker.sock"
+    def broker(self) -> BrokerPlace:
+        """Where tokens come from."""
+        if self.broker_address is None:
+            return BrokerPlace(listens_at=self.tenant_directory / "broker.sock")
+        return broker_at(self.broker_address, self.identity_directory)
 
     @property
     def recorder(self) -> Callee:
@@ -99,7 +104,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _others_can_be_reached(self) -> Self:
-        addresses = {"recorder_address": self.recorder_address}
+        addresses = {
+            "recorder_address": self.recorder_address,
+            "broker_address": self.broker_address,
+        }
         check_identity(self.identity_directory, **addresses)
         if None in addresses.values() and "tenant_directory" not in self.model_fields_set:
             raise ValueError("tenant_directory: needed for whoever has no address set")

@@ -8,7 +8,6 @@ consumer, and with it the worker and its loaded model.
 
 from base64 import b64encode
 from collections.abc import Callable
-from pathlib import Path
 from queue import Empty
 from typing import Any, Final, cast
 from uuid import uuid4
@@ -17,7 +16,7 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import RedisError
 
 from services.dispatch.celery_app import RENDER_IMAGE
-from tenants.run_directory import broker_url
+from services.transport.broker_places import BrokerPlace
 
 # What a transport is told by, in `broker_transport_options`.
 ON_GARBAGE: Final = "on_garbage"
@@ -62,9 +61,9 @@ _SCHEME: Final = "tokens"
 TRANSPORT_ALIASES[_SCHEME] = f"{TokenTransport.__module__}:{TokenTransport.__qualname__}"
 
 
-def token_url(broker_socket: Path) -> str:
+def token_url(broker: BrokerPlace) -> str:
     """How kombu is told to read tokens from a broker."""
-    return _SCHEME + broker_url(broker_socket).removeprefix("redis")
+    return _SCHEME + broker.url.removeprefix("redis")
 
 
 def _is_token(message: object) -> bool:

@@ -164,7 +164,7 @@ class Worker:
                 giving_up=self._giving_up,
             )
             consumer = Consumer(
-                broker_socket=self._settings.broker_socket,
+                broker=self._settings.broker,
                 queue=self._settings.model_name,
                 threads=self._settings.batch_slots + self._settings.interactive_slots,
                 render_image=renderer.render_image,

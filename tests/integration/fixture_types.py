@@ -10,8 +10,8 @@ from psycopg.rows import TupleRow
 
 from database.pool import Pool
 from database.server import url_for
+from services.transport.broker_places import BrokerPlace
 from tenants.launchers.child_process import ChildProcess
-from tenants.run_directory import broker_url
 
 PASSWORD = "for-tests-only"
 
@@ -35,8 +35,8 @@ class Broker:
     child: ChildProcess
 
     @property
-    def url(self) -> str:
-        return broker_url(self.socket_path)
+    def place(self) -> BrokerPlace:
+        return BrokerPlace(listens_at=self.socket_path)
 
 
 class RoleConnection(Protocol):

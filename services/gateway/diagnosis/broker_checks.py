@@ -2,24 +2,23 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from services.gateway.diagnosis.finding import Finding, failed, healthy
-from tenants.run_directory import RunDirectory
+from services.transport.broker_places import BrokerPlace, BrokerPlaces
 
 _ANSWER_SECONDS_MAX: Final = 2.0
 _AT_ONCE: Final = 32
 _NAMED_MAX: Final = 5
 
 
-async def look_at_brokers(run: RunDirectory, tenant_ids: Sequence[str]) -> Finding:
+async def look_at_brokers(brokers: BrokerPlaces, tenant_ids: Sequence[str]) -> Finding:
     """Ask every broker for a sign of life."""
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def is_silent(tenant_id: str) -> bool:
         async with places:
-            return not await _answers(run.broker_socket(tenant_id))
+            return not await _answers(brokers.of(tenant_id))
 
     answers = await asyncio.gather(*(is_silent(tenant_id) for tenant_id in tenant_ids))
     silent = [tenant for tenant, is_so in zip(tenant_ids, answers, strict=True) if is_so]
@@ -33,10 +32,10 @@ async def look_at_brokers(run: RunDirectory, tenant_ids: Sequence[str]) -> Findi
     )
 
 
-async def _answers(socket: Path) -> bool:
+async def _answers(broker: BrokerPlace) -> bool:
     try:
         async with asyncio.timeout(_ANSWER_SECONDS_MAX):
-            reader, writer = await asyncio.open_unix_connection(socket)
+            reader, writer = await broker.connect()
             try:
                 writer.write(b"PING\r\n")
                 return (await reader.readline()).startswith(b"+PONG")

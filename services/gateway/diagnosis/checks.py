@@ -15,6 +15,7 @@ from services.gateway.diagnosis.model_checks import look_at_models
 from services.gateway.diagnosis.storage_checks import look_at_disks, look_at_storage
 from services.gateway.recorder_client import RecorderClient
 from services.jobs.model_catalogue import ModelCatalogue
+from services.transport.broker_places import BrokerPlaces
 from tenants.run_directory import RunDirectory
 
 _END: Final = object()
@@ -26,6 +27,7 @@ class Diagnosis:
 
     operator_pool: Pool
     run: RunDirectory
+    brokers: BrokerPlaces
     recorder: RecorderClient
     catalogue: ModelCatalogue
     # Sources of models are relative to it.
@@ -56,7 +58,7 @@ class Diagnosis:
             looked = database_checks.look_at_database(conn, now=datetime.now(UTC))
             findings = [finding async for finding in looked]
             tenant_ids = await database_checks.active_tenants(conn)
-        return [*findings, await look_at_brokers(self.run, tenant_ids)]
+        return [*findings, await look_at_brokers(self.brokers, tenant_ids)]
 
 
 async def _in_thread(findings: Iterable[Finding]) -> AsyncGenerator[Finding]:

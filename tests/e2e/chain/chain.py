@@ -12,6 +12,7 @@ from services.dispatch.token_publisher import publish_tokens
 from services.fleet.broker import start_broker, stop_broker
 from services.jobs.image_states import JobState
 from services.jobs.records import ImageSpec, Job
+from services.transport.broker_places import BrokerPlaces
 from tenants.launchers.child_process import ChildProcess, kill_group
 from tenants.run_directory import RunDirectory
 from tests.integration.installation import (
@@ -111,7 +112,7 @@ class Chain:
     async def publish(self, count: int) -> None:
         await asyncio.to_thread(
             publish_tokens,
-            self.run.path,
+            BrokerPlaces(run=self.run),
             tenant_id=self.studio.tenant_id,
             model=MODEL,
             count=count,

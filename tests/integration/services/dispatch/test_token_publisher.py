@@ -10,6 +10,7 @@ import pytest
 from services.dispatch.errors import BrokerDownError
 from services.dispatch.token_publisher import publish_tokens, queue_length
 from services.fleet.broker import start_broker, stop_broker
+from services.transport.broker_places import BrokerPlaces
 from tenants.launchers.child_process import ChildProcess, kill_group, send
 from tenants.run_directory import RunDirectory
 
@@ -33,11 +34,11 @@ def start(run: RunDirectory) -> ChildProcess:
 
 
 def publish(run: RunDirectory, count: int, *, model: str = "mini") -> None:
-    publish_tokens(run.path, tenant_id="acme", model=model, count=count)
+    publish_tokens(BrokerPlaces(run=run), tenant_id="acme", model=model, count=count)
 
 
 def length(run: RunDirectory, *, model: str = "mini") -> int:
-    return queue_length(run.path, tenant_id="acme", model=model)
+    return queue_length(BrokerPlaces(run=run), tenant_id="acme", model=model)
 
 
 def test_each_models_tokens_lie_in_a_queue_of_its_own(run: RunDirectory) -> None:

@@ -16,6 +16,7 @@ from services.fleet.inventory import GpuKind
 from services.fleet.meter_client import MeterClient
 from services.meter.device_service import DeviceService, DeviceSocket
 from services.meter.devices import Device
+from services.transport.callees import socket_callee
 from tenants.ids import GpuId
 
 WARM = SensorSample(
@@ -76,7 +77,10 @@ def devices(sensors: GpuSensors) -> Mapping[GpuId, Device]:
 
 async def test_a_card_is_told_by_its_name_with_what_its_sensors_say(short_directory: Path) -> None:
     path = short_directory / "meter.sock"
-    async with DeviceSocket(DeviceService(devices(Sensors())), path), MeterClient(path) as meter:
+    async with (
+        DeviceSocket(DeviceService(devices(Sensors())), path),
+        MeterClient(socket_callee(path)) as meter,
+    ):
         card, processor = await meter.list_gpus()
 
     assert (card.gpu_id, card.kind, card.device_uuid) == ("gpu-0", GpuKind.NVIDIA, "GPU-5a")
@@ -92,7 +96,10 @@ async def test_a_card_that_does_not_answer_is_told_without_a_sample(short_direct
     path = short_directory / "meter.sock"
     sensors = Sensors()
     sensors.is_lost = True
-    async with DeviceSocket(DeviceService(devices(sensors)), path), MeterClient(path) as meter:
+    async with (
+        DeviceSocket(DeviceService(devices(sensors)), path),
+        MeterClient(socket_callee(path)) as meter,
+    ):
         card, _ = await meter.list_gpus()
 
     assert card.device_uuid == "GPU-5a"
@@ -100,6 +107,6 @@ async def test_a_card_that_does_not_answer_is_told_without_a_sample(short_direct
 
 
 async def test_a_meter_that_is_not_there_is_told(short_directory: Path) -> None:
-    async with MeterClient(short_directory / "meter.sock") as meter:
+    async with MeterClient(socket_callee(short_directory / "meter.sock")) as meter:
         with pytest.raises(MeterUnavailableError):
             await meter.list_gpus()

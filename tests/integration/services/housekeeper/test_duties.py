@@ -24,6 +24,7 @@ from services.housekeeper.missing_tokens import MissingTokens
 from services.jobs import claims, job_store, worker_session_store
 from services.jobs.records import ClaimedImage, ImageSpec, NewImage, NewJob, WorkerIdentity
 from services.jobs.worker_session_store import Heartbeat
+from services.transport.broker_places import BrokerPlaces
 from tenants.ids import GpuId, KeyId, SessionId, TenantId
 from tenants.run_directory import RunDirectory
 from tenants.tenant_store import NewTenant, insert_tenant
@@ -67,7 +68,7 @@ class House:
 
     administrator: Pool
     pool: Pool
-    run_directory: Path
+    brokers: BrokerPlaces
 
     async def claim(self, *, waiting_tokens: int = 0) -> ClaimedImage:
         async with transaction(self.administrator) as connection:
@@ -105,7 +106,7 @@ class House:
             return [row[0] for row in await rows.fetchall()]
 
     def tokens(self) -> int:
-        return queue_length(self.run_directory, tenant_id=ACME, model=MODEL)
+        return queue_length(self.brokers, tenant_id=ACME, model=MODEL)
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ async def house(fresh_database: str, run: RunDirectory) -> AsyncGenerator[House]
         ) as pool,
     ):
         await accept_job(administrator, images=3)
-        yield House(administrator=administrator, pool=pool, run_directory=run.path)
+        yield House(administrator=administrator, pool=pool, brokers=BrokerPlaces(run=run))
 
 
 async def accept_job(pool: Pool, *, images: int) -> None:
@@ -218,7 +219,7 @@ async def test_a_gap_in_its_watch_begins_the_watch_anew(house: House) -> None:
 
 
 async def test_tokens_that_a_broker_lost_are_replaced_at_the_second_look(house: House) -> None:
-    missing_tokens = MissingTokens(house.pool, run_directory=house.run_directory)
+    missing_tokens = MissingTokens(house.pool, brokers=house.brokers)
 
     await missing_tokens.sweep()
     at_first = house.tokens()
@@ -228,8 +229,8 @@ async def test_tokens_that_a_broker_lost_are_replaced_at_the_second_look(house: 
 
 
 async def test_only_what_is_missing_is_published(house: House) -> None:
-    missing_tokens = MissingTokens(house.pool, run_directory=house.run_directory)
-    publish_tokens(house.run_directory, tenant_id=ACME, model=MODEL, count=2)
+    missing_tokens = MissingTokens(house.pool, brokers=house.brokers)
+    publish_tokens(house.brokers, tenant_id=ACME, model=MODEL, count=2)
 
     for _ in range(4):
         await missing_tokens.sweep()
@@ -238,7 +239,7 @@ async def test_only_what_is_missing_is_published(house: House) -> None:
 
 
 async def test_tokens_that_wait_in_a_workers_threads_are_not_missing(house: House) -> None:
-    missing_tokens = MissingTokens(house.pool, run_directory=house.run_directory)
+    missing_tokens = MissingTokens(house.pool, brokers=house.brokers)
     await house.claim(waiting_tokens=2)
 
     for _ in range(3):

@@ -17,6 +17,7 @@ from metering.usage_records import UsageRecord, get_receipts
 from services.housekeeper.late_energy import LateEnergy
 from services.housekeeper.usage_roll_ups import UsageRollUps
 from services.meter.recorder_client import RecorderClient
+from services.transport.callees import socket_callee
 from services.worker.work import HeldAttempt
 from tenants.ids import GpuId, ImageId, SessionId
 from tenants.run_directory import RunDirectory
@@ -108,7 +109,7 @@ async def test_a_result_waits_for_the_segment_of_its_last_mark(
     )
     await asyncio.sleep(0.3)
     was_waiting = not finish.done()
-    async with RecorderClient(run.recorder_meter_socket) as meter:
+    async with RecorderClient(socket_callee(run.recorder_meter_socket)) as meter:
         last_number = await meter.record_segments(batch(session, studio, work.held))
 
     assert was_waiting
@@ -124,7 +125,7 @@ async def test_segments_stored_twice_count_once_and_the_last_reading_is_known(
     work = await session.claim()
     segments = batch(session, studio, work.held)
 
-    async with RecorderClient(run.recorder_meter_socket) as meter:
+    async with RecorderClient(socket_callee(run.recorder_meter_socket)) as meter:
         numbers = [await meter.record_segments(segments) for _ in range(2)]
         reading = await meter.last_reading(segments.gpu_id)
         unknown = await meter.last_reading(GpuId("cpu-of-nobody"))
@@ -174,7 +175,7 @@ async def test_energy_that_comes_late_amends_the_receipt_and_never_the_price(
     assert await session.finish(replace(drawn(work.held), last_mark_number=LAST_MARK))
     charged = await receipt_of(studio, image_id)
 
-    async with RecorderClient(run.recorder_meter_socket) as meter:
+    async with RecorderClient(socket_callee(run.recorder_meter_socket)) as meter:
         await meter.record_segments(batch(session, studio, work.held))
     await keep_house(studio)
     amended = await receipt_of(studio, image_id)

@@ -40,7 +40,7 @@ class Claims:
 async def claims(broker: Broker) -> AsyncGenerator[Claims]:
     claims = Claims()
     claims.consumer = Consumer(
-        broker_socket=broker.socket_path, queue=QUEUE, threads=2, render_image=claims.render_image
+        broker=broker.place, queue=QUEUE, threads=2, render_image=claims.render_image
     )
     claims.consumer.start()
     yield claims
@@ -54,7 +54,7 @@ def queue(broker: Broker) -> "redis.Redis":
 
 def genuine_token(broker: Broker, queue: "redis.Redis") -> dict[str, Any]:
     """Publish a token where nobody fetches it, and take it out as it lies there."""
-    app = tenant_app(broker.socket_path)
+    app = tenant_app(broker.place)
     app.send_task(RENDER_IMAGE, queue="elsewhere", priority=0)
     raw: Any = queue.rpop("elsewhere")
     token: dict[str, Any] = json.loads(raw)
