@@ -1,275 +1,214 @@
-"""What 10,000 forged keys a second cost the gateway's database, memory and other callers.
+"""What 10,000 forged keys a second cost the database, memory and other callers.
 
-    python benchmarks/forged_keys.py [--rate 10000] [--seconds 10] [--forgers 2] [--connections 8]
+    python benchmarks/forged_keys.py [--rate 10000] [--seconds 10] [--rounds 2] [--pin]
 
-One gateway process over an embedded PostgreSQL. Forgers are processes that send well-formed keys
-with right checksums and ids that nobody has, as fast as the machine lets them up to the rate. The
-neighbour is a studio that asks for its balance again and again: alone, and then in the flood.
-Writes benchmarks/results/forged_keys.json.
+A gateway behind its edge (docker/edge/haproxy.cfg, as it ships) over an embedded PostgreSQL, all
+with TLS. A forger sends well-formed keys with right checksums and ids that nobody has, each another
+one, over connections that stand before: from the neighbour's own address, and from 250 addresses.
+The neighbour is a studio that asks for its balance again and again, without a flood and in it by
+turns. At the end the forger goes to the gateway itself, past the edge, to show the difference.
+
+With --pin forger and edge have one core and gateway, database and neighbour the other, in every
+phase; without, all share all cores. Needs Debian's haproxy (`make test-edge` installs it). Writes
+benchmarks/results/forged_keys.json, or forged_keys_pinned.json.
 """
 
 import argparse
 import asyncio
 import json
+import math
 import multiprocessing
 import os
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import grpc.aio
-import psycopg
 from machine import describe_machine, write_result
+from parts.flooded_door import Door, open_door
 
-from atelier.client import Client
-from atelier.statuses import error_from_rpc
-from atelier.v1.api_key_service_pb2 import ApiKey, KeyRole
 from atelier.v1.billing_service_pb2 import GetBalanceRequest
 from atelier.v1.billing_service_pb2_grpc import BillingServiceStub
-from atelier.v1.tenant_service_pb2 import Tenant
-from database.migration_runner import migrate
-from database.roles import RUN_TIME_ROLES
-from services.gateway.bootstrap import make_first_operator_key
-from services.standalone.embedded_postgres import start_postgres
 from tenants.api_keys import new_key
-from tests.integration.fixture_types import PASSWORD, Postgres
+from tests.integration.edge.forger import Flood, Target, flood
 
-RESULT: Final = Path(__file__).parent / "results" / "forged_keys.json"
-PEPPER: Final = "a pepper for benchmarks, 32 characters"
-IN_FLIGHT_PER_CONNECTION: Final = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """A gateway that serves, and the studio beside which forgers come."""
-
-    postgres: Postgres
-    address: str
-    process_id: int
-    studio_key: str
+RESULTS: Final = Path(__file__).parent / "results"
+OWN_ADDRESS: Final = ("127.0.0.1",) * 16
+MANY_ADDRESSES: Final = tuple(f"127.0.1.{number}" for number in range(1, 251))
+# gRPC's numbers.
+ANSWERS: Final = {
+    "16": "refused by the gateway (UNAUTHENTICATED)",
+    "8": "refused by the edge, or by the gateway past it (RESOURCE_EXHAUSTED)",
+    "14": "UNAVAILABLE",
+}
+NO_FLOOD: Final = Flood(answers=Counter(), seconds=1.0)
+FORGERS_CORE, OTHERS_CORE = 1, 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """What was seen in a stretch of time."""
 
+    name: str
     neighbour_calls: int
+    neighbour_failures: int
     neighbour_p50_milliseconds: float
     neighbour_p99_milliseconds: float
     forged_per_second: float
     forged_answers: dict[str, int]
     database_transactions_per_second: float
-    resident_mebibytes_before: float
-    resident_mebibytes_after: float
+    cores_busy: dict[str, float]
+    memory_mebibytes_before: dict[str, float]
+    memory_mebibytes_after: dict[str, float]
 
 
-def forge(address: str, rate: float, seconds: float, connections: int) -> Counter[str]:
-    """Send forged keys from this process; returns how they were answered."""
-    return asyncio.run(_forge(address, rate, seconds, connections))
+def forge(
+    target: Target, arguments: argparse.Namespace, sources: Sequence[str], ready: Event, go: Event
+) -> Flood:
+    """Send forged keys from this process."""
+    if arguments.pin:
+        os.sched_setaffinity(0, {FORGERS_CORE})
+    count = int(arguments.rate * arguments.seconds)
+    keys = [new_key(pepper=b"not the installation's").text for _ in range(count)]
 
+    def wait() -> None:
+        ready.set()
+        go.wait()
 
-async def _forge(address: str, rate: float, seconds: float, connections: int) -> Counter[str]:
-    answers: Counter[str] = Counter()
-    stop_at = time.monotonic() + seconds
-    stubs: list[BillingServiceStub] = []
-    for number in range(connections):
-        # One connection each: channels of the same arguments share one.
-        options = [("grpc.use_local_subchannel_pool", 1), ("forger", number)]
-        stubs.append(BillingServiceStub(grpc.aio.insecure_channel(address, options=options)))
-    room = asyncio.Semaphore(connections * IN_FLIGHT_PER_CONNECTION)
-    calls: set[asyncio.Task[None]] = set()
-
-    async def send(stub: BillingServiceStub) -> None:
-        key = new_key(pepper=b"not the installation's").text
-        try:
-            call: Any = stub.GetBalance(
-                GetBalanceRequest(name="tenants/-/balance"),
-                metadata=(("authorization", f"Bearer {key}"),),
-                timeout=30,
-            )
-            await call
-        except grpc.aio.AioRpcError as error:
-            answers[error_from_rpc(error).reason or error.code().name] += 1
-        finally:
-            room.release()
-
-    sent, start = 0, time.monotonic()
-    while time.monotonic() < stop_at:
-        await room.acquire()
-        task = asyncio.create_task(send(stubs[sent % connections]))
-        calls.add(task)
-        task.add_done_callback(calls.discard)
-        sent += 1
-        ahead = sent / rate - (time.monotonic() - start)
-        await asyncio.sleep(max(ahead, 0.0))
-    await asyncio.gather(*calls)
-    return answers
-
-
-async def neighbour(address: str, key: str, seconds: float) -> Sequence[float]:
-    """Ask for a balance again and again; returns how long each answer took."""
-    channel = grpc.aio.insecure_channel(address)
-    stub: Any = BillingServiceStub(channel)
-    took: list[float] = []
-    stop_at = time.monotonic() + seconds
-    while time.monotonic() < stop_at:
-        start = time.monotonic()
-        await stub.GetBalance(
-            GetBalanceRequest(name="tenants/-/balance"),
-            metadata=(("authorization", f"Bearer {key}"),),
-            timeout=30,
+    return asyncio.run(
+        flood(
+            target,
+            keys,
+            per_second=arguments.rate,
+            sources=sources,
+            answer_seconds=3,
+            connected=wait,
         )
-        took.append(time.monotonic() - start)
-        await asyncio.sleep(0.005)
-    await channel.close()
-    return took
-
-
-def phase(door: Door, arguments: argparse.Namespace, *, flood: bool) -> Phase:
-    """Watch the neighbour for a while, with forgers or without."""
-    rate = arguments.rate / arguments.forgers
-    memory, transactions = resident(door.process_id), committed(door.postgres)
-    start = time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(arguments.forgers) as forgers:
-        jobs = [
-            forgers.apply_async(
-                forge, (door.address, rate, arguments.seconds, arguments.connections)
-            )
-            for _ in range(arguments.forgers if flood else 0)
-        ]
-        took = asyncio.run(neighbour(door.address, door.studio_key, arguments.seconds))
-        seconds = time.monotonic() - start
-        answers = sum((job.get() for job in jobs), Counter[str]())
-    return Phase(
-        neighbour_calls=len(took),
-        neighbour_p50_milliseconds=round(statistics.median(took) * 1000, 2),
-        neighbour_p99_milliseconds=round(statistics.quantiles(took, n=100)[98] * 1000, 2),
-        forged_per_second=round(answers.total() / seconds),
-        forged_answers=dict(answers),
-        database_transactions_per_second=round(
-            (committed(door.postgres) - transactions) / seconds, 1
-        ),
-        resident_mebibytes_before=memory,
-        resident_mebibytes_after=resident(door.process_id),
     )
 
 
-def free_address() -> str:
-    """Name a port that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+async def neighbour(door: Door, port: int, seconds: float) -> tuple[Sequence[float], int]:
+    """Ask for a balance again and again; returns how long each took, and how many failed."""
+    credentials = grpc.ssl_channel_credentials(door.certificates.authority)
+    channel = grpc.aio.secure_channel(f"localhost:{port}", credentials)
+    stub: Any = BillingServiceStub(channel)
+    took: list[float] = []
+    failed_count = 0
+    stop_at = time.monotonic() + seconds
+    while time.monotonic() < stop_at:
+        start = time.monotonic()
+        try:
+            await stub.GetBalance(
+                GetBalanceRequest(name="tenants/-/balance"),
+                metadata=(("authorization", f"Bearer {door.studio_key}"),),
+                timeout=60,
+            )
+        except grpc.aio.AioRpcError:
+            failed_count += 1
+        took.append(time.monotonic() - start)
+        await asyncio.sleep(0.005)
+    await channel.close()
+    return took, failed_count
 
 
-def resident(pid: int) -> float:
-    """Read the memory of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+def phase(
+    door: Door,
+    arguments: argparse.Namespace,
+    name: str,
+    sources: Sequence[str] = (),
+    *,
+    port: int | None = None,
+) -> Phase:
+    """Watch the neighbour for a while, with forgers from these addresses or without."""
+    port = port or door.edge_port
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, context.Pool(1) as forgers:
+        ready, go = manager.Event(), manager.Event()
+        target = Target(host="127.0.0.1", port=port)
+        flooding = None
+        if sources:
+            flooding = forgers.apply_async(forge, (target, arguments, sources, ready, go))
+            ready.wait()
+        memory, transactions = door.memory_mebibytes(), door.transactions()
+        worked, start = door.processor_seconds(), time.monotonic()
+        go.set()
+        took, failed_count = asyncio.run(neighbour(door, port, arguments.seconds))
+        seconds = time.monotonic() - start
+        worked_now = door.processor_seconds()
+        transactions = door.transactions() - transactions
+        done = flooding.get() if flooding else NO_FLOOD
+    return Phase(
+        name=name,
+        neighbour_calls=len(took),
+        neighbour_failures=failed_count,
+        neighbour_p50_milliseconds=round(statistics.median(took) * 1000, 2),
+        neighbour_p99_milliseconds=round(p99(took) * 1000, 2),
+        forged_per_second=round(done.answers.total() / done.seconds),
+        forged_answers={ANSWERS.get(code, code): count for code, count in done.answers.items()},
+        database_transactions_per_second=round(transactions / seconds, 1),
+        cores_busy={
+            part: round((now - worked[part]) / seconds, 2) for part, now in worked_now.items()
+        },
+        memory_mebibytes_before=memory,
+        memory_mebibytes_after=door.memory_mebibytes(),
+    )
 
 
-def committed(postgres: Postgres) -> int:
-    """Count the database's transactions; sessions report theirs once a second."""
-    time.sleep(1.5)
-    with psycopg.connect(postgres.admin_url) as connection:
-        row = connection.execute(
-            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-@contextmanager
-def served(postgres: Postgres, directory: Path, address: str) -> Generator[subprocess.Popen[bytes]]:
-    """A gateway as a process of its own."""
-    (directory / "objects").mkdir()
-    values = {
-        "LISTEN_ADDRESS": address,
-        "DATABASE_URL": postgres.url("atelier_gateway"),
-        "OPERATOR_DATABASE_URL": postgres.url("atelier_operator"),
-        "RUN_DIRECTORY": str(directory),
-        "OBJECTS_URL": (directory / "objects").as_uri(),
-        "KEY_PEPPER": PEPPER,
-        "PAGE_TOKEN_SECRET": "a secret for benchmarks, 32 characters",
-    }
-    environment = os.environ | {f"ATELIER_GATEWAY_{name}": text for name, text in values.items()}
-    with (directory / "gateway.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.gateway"], env=environment, stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def studio_key(address: str, operator_key: str) -> str:
-    """Make a studio; returns the key of a member."""
-    with Client(address, api_key=operator_key) as operator:
-        operator.create_tenant("neighbour", Tenant(display_name="Neighbour"))
-    with Client(address, api_key=operator_key, tenant="neighbour") as operator:
-        return operator.create_api_key(ApiKey(role=KeyRole.KEY_ROLE_MEMBER)).secret
+def p99(took: Sequence[float]) -> float:
+    """The time that one call in a hundred exceeds."""
+    return sorted(took)[math.ceil(len(took) * 0.99) - 1]
 
 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rate", type=float, default=10_000.0, help="forged keys a second, wished")
+    parser.add_argument("--rate", type=float, default=10_000.0, help="forged keys a second")
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--forgers", type=int, default=2)
-    parser.add_argument("--connections", type=int, default=8, help="of each forger")
-    arguments = parser.parse_args()
-    directory = Path(tempfile.mkdtemp(prefix="atl-"))
-    directory.chmod(0o755)
-    server = start_postgres(
-        data_directory=directory / "data",
-        socket_directory=directory / "socket",
-        log_path=directory / "postgres.log",
-        admin_password=PASSWORD,
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument(
+        "--pin", action="store_true", help="forgers and edge on a core of their own"
     )
-    try:
-        migrate(server.admin_url, role_passwords=dict.fromkeys(RUN_TIME_ROLES, PASSWORD))
-        postgres = Postgres(admin_url=server.admin_url)
-        operator_key = asyncio.run(
-            make_first_operator_key(
-                postgres.url("atelier_operator"), pepper=PEPPER.encode(), another=False
+    arguments = parser.parse_args()
+    if arguments.pin:
+        os.sched_setaffinity(0, {OTHERS_CORE})
+    with open_door(edge_cores=[FORGERS_CORE] if arguments.pin else []) as door:
+        phase(door, arguments, "warm_up")
+        phases = [
+            seen
+            for _ in range(arguments.rounds)
+            for seen in (
+                phase(door, arguments, "alone"),
+                phase(door, arguments, "flood_from_its_own_address", OWN_ADDRESS),
+                phase(door, arguments, "flood_from_250_addresses", MANY_ADDRESSES),
             )
-        )
-        address = free_address()
-        with served(postgres, directory, address) as gateway:
-            door = Door(
-                postgres=postgres,
-                address=address,
-                process_id=gateway.pid,
-                studio_key=studio_key(address, operator_key),
-            )
-            phases = {
-                name: phase(door, arguments, flood=name == "in_the_flood")
-                for name in ("warm_up", "alone", "in_the_flood", "afterwards")
-            }
-    finally:
-        server.stop()
-        shutil.rmtree(directory)
-    del phases["warm_up"]
+        ]
+        phases.append(phase(door, arguments, "past_the_edge", OWN_ADDRESS, port=door.gateway_port))
     result = {
         "machine": describe_machine(),
         "command": "python benchmarks/forged_keys.py " + " ".join(sys.argv[1:]),
-        "wished_forged_per_second": arguments.rate,
-        **{name: asdict(seen) for name, seen in phases.items()},
+        "p99_milliseconds_median_of_rounds": medians(phases),
+        "phases": [asdict(seen) for seen in phases],
     }
     print(json.dumps(result, indent=2))
-    write_result(result, RESULT)
+    write_result(result, RESULTS / f"forged_keys{'_pinned' if arguments.pin else ''}.json")
+
+
+def medians(phases: Sequence[Phase]) -> dict[str, float]:
+    """The neighbour's p99 in each kind of phase: the round in the middle."""
+    kinds = dict.fromkeys(seen.name for seen in phases)
+    return {
+        kind: statistics.median(
+            seen.neighbour_p99_milliseconds for seen in phases if seen.name == kind
+        )
+        for kind in kinds
+    }
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import re
 import ssl
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import cycle, islice
@@ -36,6 +36,8 @@ _FRAME_HEAD_LENGTH: Final = 9
 _WINDOW_BYTES: Final = 65_535
 _EMPTY_MESSAGE: Final = bytes(5)
 _STATUS: Final = re.compile(rb"grpc-status[\x01\x02](\d+)")
+# A head begins with :status, which HPACK's table has; trailers with a name that it has not.
+_NEW_NAME: Final = b"\x00"
 _TICK_SECONDS: Final = 0.005
 # What the edge allows.
 _STREAMS_PER_CONNECTION_MAX: Final = 200
@@ -50,6 +52,15 @@ class Target:
     path: str = "/atelier.v1.BillingService/GetBalance"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flood:
+    """What came of it: answers by the number of their gRPC status, "none" where none came."""
+
+    answers: Counter[str]
+    # From the first call sent to the last answer.
+    seconds: float
+
+
 async def flood(
     target: Target,
     keys: Sequence[str],
@@ -57,30 +68,38 @@ async def flood(
     per_second: float,
     sources: Sequence[str],
     answer_seconds: float = 10.0,
-) -> Counter[str]:
-    """Send a call with each key, from these addresses in turn; returns how they were answered.
-
-    Answers are named by the number of their gRPC status; what nobody answered, "none".
-    """
+    connected: Callable[[], None] = lambda: None,
+) -> Flood:
+    """Send a call with each key, over a connection from each of these addresses in turn."""
     doors = [await _connect(target, source) for source in sources]
-    blocks = (_header_block(target, key) for key in keys)
+    connected()
     start = time.monotonic()
-    sent, turn = 0, cycle(doors)
-    while sent < len(keys) and any(door.is_open for door in doors):
-        due = min(int((time.monotonic() - start) * per_second), len(keys)) - sent
-        for door in islice(turn, len(doors)):
-            share = min(-(-due // len(doors)), door.room, len(keys) - sent)
-            door.send(islice(blocks, max(share, 0)))
-            sent += max(share, 0)
-        await asyncio.sleep(_TICK_SECONDS)
+    await _send_all(doors, [_header_block(target, key) for key in keys], per_second=per_second)
     deadline = time.monotonic() + answer_seconds
     while any(door.in_flight for door in doors) and time.monotonic() < deadline:
         await asyncio.sleep(_TICK_SECONDS)
+    seconds = time.monotonic() - start
     answers = sum((door.answers for door in doors), Counter[str]())
     answers["none"] = len(keys) - answers.total()
     for door in doors:
         door.close()
-    return +answers
+    return Flood(answers=+answers, seconds=seconds)
+
+
+async def _send_all(
+    doors: Sequence["_Door"], blocks: Sequence[bytes], *, per_second: float
+) -> None:
+    start = time.monotonic()
+    sent, turn = 0, cycle(doors)
+    while sent < len(blocks) and any(door.is_open for door in doors):
+        due = min(int((time.monotonic() - start) * per_second), len(blocks))
+        share = -(-(due - sent) // len(doors))
+        for door in islice(turn, len(doors)):
+            count = min(share, door.room, due - sent)
+            if count > 0:
+                door.send(blocks[sent : sent + count])
+                sent += count
+        await asyncio.sleep(_TICK_SECONDS)
 
 
 async def _connect(target: Target, source: str) -> "_Door":
@@ -114,7 +133,7 @@ class _Door(asyncio.Protocol):
         by_window = self._window // len(_EMPTY_MESSAGE)
         return min(_STREAMS_PER_CONNECTION_MAX - self.in_flight, by_window)
 
-    def send(self, blocks: Iterator[bytes]) -> None:
+    def send(self, blocks: Sequence[bytes]) -> None:
         frames: list[bytes] = []
         for block in blocks:
             frames.append(_frame(_Kind.HEADERS, _END_HEADERS, self._stream_id, block))
@@ -182,7 +201,8 @@ class _Door(asyncio.Protocol):
 def _read_answer(block: bytes) -> str:
     """Name an answer; strict clients read no status where the content is not said to be gRPC's."""
     status = _STATUS.search(block)
-    if status is None or b"application/grpc" not in block:
+    is_head = not block.startswith(_NEW_NAME)
+    if status is None or (is_head and b"application/grpc" not in block):
         return "not gRPC"
     return status[1].decode()
 

@@ -1,5 +1,6 @@
 """HAProxy with the configuration that ships, in front of a real gateway that speaks TLS."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -10,8 +11,10 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.request import urlopen
 
 import grpc.aio
+import pytest
 import trustme
 
 from atelier.async_client import AsyncClient
@@ -23,7 +26,7 @@ from atelier.v1.tenant_service_pb2 import Tenant
 from services.gateway.__main__ import serving
 from services.gateway.bootstrap import make_first_operator_key
 from tenants.ids import TenantId
-from tenants.launchers.child_process import end, start_child
+from tenants.launchers.child_process import ChildProcess, end, is_running, start_child
 from tests.architecture.source_tree import ROOT
 from tests.integration.fixture_types import Postgres
 from tests.integration.services.gateway.gateway_fixtures import (
@@ -46,6 +49,15 @@ class Certificates:
     certificate: Path
     key: Path
     root: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningHaproxy:
+    """Where it listens; the process is the master of the one that works."""
+
+    port: int
+    metrics_port: int
+    process_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +148,10 @@ async def running_edge(
         postgres.url("atelier_operator"), pepper=PEPPER.encode(), another=True
     )
     async with serving(settings) as gateway_port:
-        with haproxy(certificates, directory, gateway_port, knobs) as (port, metrics_port):
+        with haproxy(certificates, directory, gateway_port, knobs) as running:
             yield Edge(
-                port=port,
-                metrics_port=metrics_port,
+                port=running.port,
+                metrics_port=running.metrics_port,
                 certificates=certificates,
                 operator_key=operator_key,
             )
@@ -148,7 +160,7 @@ async def running_edge(
 @contextmanager
 def haproxy(
     certificates: Certificates, directory: Path, gateway_port: int, knobs: Mapping[str, str]
-) -> Generator[tuple[int, int]]:
+) -> Generator[RunningHaproxy]:
     """Run it on two free ports: its sockets are ours, so nobody else can take them."""
     assert PROGRAM is not None, "NOT TESTED: there is no haproxy. On Debian: apt install haproxy"
     with listening_socket() as callers, listening_socket() as metrics:
@@ -170,9 +182,22 @@ def haproxy(
             open_files=[callers.fileno(), metrics.fileno()],
         )
         try:
-            yield callers.getsockname()[1], metrics.getsockname()[1]
+            wait_for_metrics(child, directory / "edge.log", metrics.getsockname()[1])
+            yield RunningHaproxy(
+                port=callers.getsockname()[1],
+                metrics_port=metrics.getsockname()[1],
+                process_id=child.pid,
+            )
         finally:
             end(child, patience_seconds=10)
+
+
+def wait_for_metrics(child: ChildProcess, log: Path, port: int) -> None:
+    """Wait until it answers: its sockets take connections before it runs, and if it never does."""
+    while is_running(child):
+        with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=1):
+            return
+    pytest.fail(f"haproxy ended: {log.read_text()}")
 
 
 def listening_socket() -> socket.socket:

@@ -1,6 +1,7 @@
 """Strangers at the edge: a flood is refused there, and nobody whose key is good notices."""
 
 import asyncio
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tests.integration.fixture_types import Postgres
 pytestmark = [pytest.mark.integration, pytest.mark.edge]
 
 # gRPC's numbers.
-EXHAUSTED, UNAUTHENTICATED = "8", "16"
+INVALID, EXHAUSTED, UNAUTHENTICATED = "3", "8", "16"
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 
 
@@ -33,7 +34,8 @@ def forged(count: int) -> list[str]:
 
 async def forge(edge: Edge, *, count: int, source: str = HERE) -> Counter[str]:
     target = Target(host="127.0.0.1", port=edge.port)
-    return await flood(target, forged(count), per_second=10_000, sources=[source] * 2)
+    done = await flood(target, forged(count), per_second=10_000, sources=[source] * 2)
+    return done.answers
 
 
 async def answer(edge: Edge, studio: Studio) -> str:
@@ -116,10 +118,10 @@ async def test_strangers_of_many_addresses_are_bounded_in_all(
     async with running_edge(postgres, short_directory, knobs={"STRANGERS_MAX": "100"}) as edge:
         target = Target(host="127.0.0.1", port=edge.port)
         sources = [f"127.0.1.{number}" for number in range(1, 41)]
-        answers = await flood(target, forged(1_200), per_second=10_000, sources=sources)
+        done = await flood(target, forged(1_200), per_second=10_000, sources=sources)
 
-    assert answers[UNAUTHENTICATED] <= 300
-    assert answers.total() == answers[UNAUTHENTICATED] + answers[EXHAUSTED] == 1_200
+    assert set(done.answers) == {UNAUTHENTICATED, EXHAUSTED}
+    assert done.answers[UNAUTHENTICATED] <= 300
 
 
 async def test_a_revoked_key_is_a_stranger_again(edge: Edge) -> None:
@@ -169,3 +171,43 @@ async def test_nothing_that_asks_for_no_key_proves_one(edge: Edge) -> None:
 
     async with edge.client(forger) as client:
         assert await _answer(client) == "RATE_LIMITED"
+
+
+async def test_a_tenants_own_flood_is_refused_at_the_edge_too(
+    postgres: Postgres, short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(short_directory))
+    knobs = {"CALLS_PER_CREDENTIAL_MAX": "50"}
+    async with running_edge(postgres, short_directory, knobs=knobs) as edge:
+        greedy, neighbour = await edge.new_studio(), await edge.new_studio()
+        assert [await answer(edge, one) for one in (greedy, neighbour)] == ["OK", "OK"]
+        target = Target(host="127.0.0.1", port=edge.port)
+        done = await flood(target, [greedy.key] * 500, per_second=5_000, sources=[HERE] * 2)
+
+        # The empty request is refused by a gateway that knows its caller.
+        assert set(done.answers) == {INVALID, EXHAUSTED}
+        assert done.answers[INVALID] < 250
+        async with edge.client(greedy.key) as client:
+            with pytest.raises(RateLimitedError, match="too many calls with one key"):
+                await client.get_balance()
+        assert await answer(edge, neighbour) == "OK"
+
+
+async def test_what_the_edge_refuses_is_counted_and_not_written_down_one_by_one(
+    edge: Edge, short_directory: Path
+) -> None:
+    answers = await forge(edge, count=500)
+
+    assert await metric(edge, "haproxy_frontend_intercepted_requests_total") == answers[EXHAUSTED]
+    assert "GetBalance" not in (short_directory / "edge.log").read_text()
+
+
+async def metric(edge: Edge, name: str) -> int:
+    """Read what Prometheus would of those who call."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.metrics_port)
+    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    found = re.search(rf'^{name}{{proxy="callers"}} (\d+)$', text, re.MULTILINE)
+    assert found is not None
+    return int(found[1])

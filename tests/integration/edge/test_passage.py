@@ -21,6 +21,7 @@ from atelier.v1.billing_service_pb2_grpc import BillingServiceStub
 from atelier.v1.image_pb2 import ImageSpec
 from atelier.v1.job_service_pb2 import JobState
 from tests.integration.edge.running_edge import (
+    NO_KNOBS,
     Edge,
     Studio,
     haproxy,
@@ -147,19 +148,13 @@ async def test_without_a_gateway_the_edge_answers_unavailable(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(short_directory))
     certificates = make_certificates(short_directory)
-    with haproxy(certificates, short_directory, gateway_port=1, knobs={}) as (port, metrics_port):
+    with haproxy(certificates, short_directory, gateway_port=1, knobs=NO_KNOBS) as running:
         edge = Edge(
-            port=port, metrics_port=metrics_port, certificates=certificates, operator_key="none"
+            port=running.port,
+            metrics_port=running.metrics_port,
+            certificates=certificates,
+            operator_key="none",
         )
         async with edge.client("atl_live_none") as client:
             with pytest.raises(UnavailableError, match="no gateway serves just now"):
                 await client.get_balance()
-
-
-async def test_the_edge_counts_what_it_refuses(edge: Edge) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", edge.metrics_port)
-    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
-    metrics = (await reader.read()).decode()
-    writer.close()
-
-    assert 'haproxy_frontend_http_requests_total{proxy="callers"}' in metrics
