@@ -9,6 +9,7 @@ parameters that waits for the answer; `BlockingIterator` does the same for what 
 import asyncio
 import functools
 import os
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -24,6 +25,8 @@ class BackgroundLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        # A loop holds its tasks weakly.
+        self._closings: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._serve, name="atelier-client", daemon=True)
         self._thread.start()
 
@@ -46,6 +49,21 @@ class BackgroundLoop:
                     return
                 yield item
         finally:
+            self._close(items)
+
+    def _close(self, items: AsyncGenerator[Any, None]) -> None:
+        """Close what is iterated over, and wait for it wherever waiting can end.
+
+        An iterator that was forgotten half-way is closed by whoever collects garbage: that can be
+        this loop's own thread, or the interpreter at its end, when the thread runs no more.
+        """
+        if sys.is_finalizing():
+            return
+        if threading.current_thread() is self._thread:
+            closing = self._loop.create_task(_ended(items))
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
+        else:
             self.run(items.aclose())
 
     def _serve(self) -> None:
@@ -60,6 +78,10 @@ def shared_loop() -> BackgroundLoop:
 
 
 os.register_at_fork(after_in_child=shared_loop.cache_clear)
+
+
+async def _ended(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()
 
 
 async def _next(items: AsyncGenerator[ResultT, None]) -> ResultT:
