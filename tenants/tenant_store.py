@@ -53,6 +53,8 @@ class Tenant(NewTenant):
     """A tenant as stored."""
 
     state: TenantState
+    # Set by its own admins; None: the installation's.
+    default_output_format: str | None
     create_time: datetime
     update_time: datetime
 
@@ -96,6 +98,18 @@ async def update_tenant(conn: AsyncConnection, tenant: Tenant) -> Tenant:
     assert row is not None, "the caller has locked its row"
     await tell_gateways_of_tenant(conn, tenant.tenant_id)
     return row
+
+
+async def set_default_output_format(
+    conn: AsyncConnection, tenant_id: TenantId, output_format: str | None
+) -> Tenant | None:
+    """Set the format of pictures whose spec names none; None leaves it to the installation."""
+    async with conn.cursor(row_factory=typed_row(Tenant)) as cursor:
+        await cursor.execute(
+            _QUERIES["set_default_output_format"],
+            {"tenant_id": tenant_id, "output_format": output_format},
+        )
+        return await cursor.fetchone()
 
 
 async def list_tenants(conn: AsyncConnection, *, limit: int, after: str = "") -> list[Tenant]:

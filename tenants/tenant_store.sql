@@ -7,24 +7,28 @@ WITH made AS (
         %(calls_per_minute_max)s, %(calls_in_flight_max)s, %(gpu_weight)s)
     ON CONFLICT (tenant_id) DO NOTHING
     RETURNING tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
-        allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, create_time, update_time
+        allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, default_output_format,
+        create_time, update_time
 ), noted AS (
     INSERT INTO tenant_price_books (tenant_id, effective_time, price_book)
     SELECT tenant_id, '-infinity', price_book FROM made
 )
 SELECT tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
-    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, create_time, update_time
+    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, default_output_format,
+    create_time, update_time
 FROM made;
 
 -- name: get_tenant
 SELECT tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
-    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, create_time, update_time
+    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, default_output_format,
+    create_time, update_time
 FROM tenants
 WHERE tenant_id = %(tenant_id)s;
 
 -- name: list_tenants
 SELECT tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
-    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, create_time, update_time
+    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, default_output_format,
+    create_time, update_time
 FROM tenants
 WHERE tenant_id > %(after)s
 ORDER BY tenant_id
@@ -32,7 +36,8 @@ LIMIT %(limit)s;
 
 -- name: lock_tenant
 SELECT tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
-    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, create_time, update_time
+    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, default_output_format,
+    create_time, update_time
 FROM tenants
 WHERE tenant_id = %(tenant_id)s
 FOR NO KEY UPDATE;
@@ -53,4 +58,13 @@ SET display_name = %(display_name)s, state = %(state)s, price_book = %(price_boo
     gpu_weight = %(gpu_weight)s, update_time = now()
 WHERE tenant_id = %(tenant_id)s
 RETURNING tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
-    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, create_time, update_time;
+    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, default_output_format,
+    create_time, update_time;
+
+-- name: set_default_output_format
+UPDATE tenants
+SET default_output_format = %(output_format)s, update_time = now()
+WHERE tenant_id = %(tenant_id)s
+RETURNING tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
+    allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, default_output_format,
+    create_time, update_time;

@@ -102,6 +102,7 @@ class ImageService(image_service_pb2_grpc.ImageServiceServicer):
             path="spec",
             catalogue=self._catalogue,
             allowed=allowed_catalogue(self._catalogue, tenant.allowed_models),
+            output_format=tenant.default_output_format,
             draw_seed=draw_seed,
         )
         return Wish(

@@ -17,6 +17,7 @@ from services.jobs.model_catalogue import Limits, Model, ModelCatalogue
 from services.jobs.records import ImageSpec
 
 _OUTPUT_QUALITY_DEFAULT: Final = 90
+# Of a tenant whose admins have set none.
 _OUTPUT_FORMAT_DEFAULT: Final = "PNG"
 # What a JSON number carries exactly everywhere, so that a drawn seed survives any client's tools.
 _DRAWN_SEED_BITS: Final = 53
@@ -61,10 +62,13 @@ def plan_images(
     *,
     catalogue: ModelCatalogue,
     allowed: ModelCatalogue,
+    output_format: str | None,
     job_labels: Mapping[str, str],
     draw_seed: Callable[[], int],
 ) -> tuple[PlannedImage, ...]:
     """Expand specs × count, picture i of a spec with seed + i.
+
+    ``output_format`` is the tenant's, for specs that name none.
 
     Raises:
         CallRefusedError: FIELD_VIOLATION with the full path of every field at fault,
@@ -78,7 +82,13 @@ def plan_images(
     return tuple(
         image
         for spec in specs
-        for image in _expanded(spec, allowed=allowed, job_labels=job_labels, draw_seed=draw_seed)
+        for image in _expanded(
+            spec,
+            allowed=allowed,
+            output_format=output_format,
+            job_labels=job_labels,
+            draw_seed=draw_seed,
+        )
     )
 
 
@@ -88,6 +98,7 @@ def plan_one_image(
     path: str,
     catalogue: ModelCatalogue,
     allowed: ModelCatalogue,
+    output_format: str | None,
     draw_seed: Callable[[], int],
 ) -> PlannedImage:
     """Plan a single image; ``path`` is where the spec stands in its request.
@@ -97,7 +108,15 @@ def plan_one_image(
     """
     check_specs([(path, spec)], catalogue=catalogue, allowed=allowed)
     once = job_service_pb2.JobSpec(image=spec, count=1)
-    return next(_expanded(once, allowed=allowed, job_labels={}, draw_seed=draw_seed))
+    return next(
+        _expanded(
+            once,
+            allowed=allowed,
+            output_format=output_format,
+            job_labels={},
+            draw_seed=draw_seed,
+        )
+    )
 
 
 def check_specs(
@@ -133,8 +152,10 @@ def model_of(spec: image_pb2.ImageSpec, *, allowed: ModelCatalogue) -> str:
     return parsed[0] if parsed else ""
 
 
-def filled_spec(spec: image_pb2.ImageSpec, *, model_id: str, model: Model, seed: int) -> ImageSpec:
-    """Put the model's defaults where a spec says nothing."""
+def filled_spec(
+    spec: image_pb2.ImageSpec, *, model_id: str, model: Model, output_format: str | None, seed: int
+) -> ImageSpec:
+    """Put the model's defaults, and the tenant's format, where a spec says nothing."""
     guidance_scale = spec.guidance_scale if spec.HasField("guidance_scale") else None
     return ImageSpec(
         model=model_id,
@@ -147,7 +168,9 @@ def filled_spec(spec: image_pb2.ImageSpec, *, model_id: str, model: Model, seed:
         seed=seed,
         max_sequence_length=spec.max_sequence_length or model.max_sequence_length.default,
         output_format=(
-            enum_text(image_pb2.OutputFormat, spec.output_format) or _OUTPUT_FORMAT_DEFAULT
+            enum_text(image_pb2.OutputFormat, spec.output_format)
+            or output_format
+            or _OUTPUT_FORMAT_DEFAULT
         ),
         output_quality=spec.output_quality or _OUTPUT_QUALITY_DEFAULT,
     )
@@ -157,6 +180,7 @@ def _expanded(
     spec: job_service_pb2.JobSpec,
     *,
     allowed: ModelCatalogue,
+    output_format: str | None,
     job_labels: Mapping[str, str],
     draw_seed: Callable[[], int],
 ) -> Iterator[PlannedImage]:
@@ -165,7 +189,13 @@ def _expanded(
     for index in range(max(spec.count, 1)):
         seed = spec.image.seed + index if spec.image.HasField("seed") else draw_seed()
         yield PlannedImage(
-            spec=filled_spec(spec.image, model_id=model_id, model=allowed[model_id], seed=seed),
+            spec=filled_spec(
+                spec.image,
+                model_id=model_id,
+                model=allowed[model_id],
+                output_format=output_format,
+                seed=seed,
+            ),
             labels=labels,
             client_ref=spec.image.client_ref or None,
         )

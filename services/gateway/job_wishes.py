@@ -40,6 +40,7 @@ def wish_of_job(
             job.specs,
             catalogue=catalogue,
             allowed=allowed_catalogue(catalogue, tenant.allowed_models),
+            output_format=tenant.default_output_format,
             job_labels=job.labels,
             draw_seed=draw_seed,
         ),

@@ -26,6 +26,7 @@ from services.gateway.once import once_key
 from services.gateway.page_tokens import PageTokens
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_tenant
+from services.gateway.tenant_settings import settings_message, wanted_output_format
 from services.jobs.model_catalogue import ModelCatalogue
 from tenants.errors import TenantExistsError, TimeZoneRefusedError
 from tenants.ids import OPERATOR_TENANT_ID, TenantId
@@ -37,6 +38,7 @@ from tenants.tenant_store import (
     insert_tenant,
     list_tenants,
     lock_tenant,
+    set_default_output_format,
     update_tenant,
 )
 from tenants.time_zones import check_time_zone
@@ -141,6 +143,17 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
     ) -> tenant_service_pb2.Tenant:
         return await self._change(request.name, lambda old: replace(old, state=TenantState.ACTIVE))
 
+    async def UpdateTenantSettings(
+        self, request: tenant_service_pb2.UpdateTenantSettingsRequest, context: _Context
+    ) -> tenant_service_pb2.Tenant:
+        tenant_id = named_tenant(current_caller(), request.name)
+        output_format = wanted_output_format(request)
+        async with tenant_transaction(self._pool, tenant_id) as conn:
+            tenant = await set_default_output_format(conn, tenant_id, output_format)
+            if tenant is None:
+                raise not_found(request.name)
+            return await _told(conn, tenant)
+
     async def _change(
         self,
         name: str,
@@ -229,9 +242,9 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
 
 
 def _not_supported(wanted: tenant_service_pb2.Tenant) -> Iterator[tuple[str, str]]:
-    """Name what was asked for and cannot be had yet; ignored in silence it would mislead."""
+    """Name what was asked for and cannot be had here; ignored in silence it would mislead."""
     if _is_set(wanted.settings):
-        yield "tenant.settings", "settings of tenants are not supported yet"
+        yield "tenant.settings", "are set by the tenant's own admin, with UpdateTenantSettings"
 
 
 def _is_set(message: Message) -> bool:
@@ -300,6 +313,7 @@ def _tenant_message(tenant: Tenant, credit_limit_nanos: int) -> tenant_service_p
                 resource_names.MODEL.write(model) for model in tenant.allowed_models or ()
             ],
         ),
+        settings=settings_message(tenant),
         create_time=to_timestamp(tenant.create_time),
         update_time=to_timestamp(tenant.update_time),
     )

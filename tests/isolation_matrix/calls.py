@@ -121,8 +121,8 @@ CALLS: Final[Mapping[str, Mapping[str, Any]]] = {
     "TenantService/DeleteTenant": {"name": _TENANT},
     "TenantService/UpdateTenantSettings": {
         "name": _TENANT,
-        "settings": {"palette": ["#ff0000"]},
-        "update_mask": "palette",
+        "settings": {"default_output_format": "OUTPUT_FORMAT_WEBP"},
+        "update_mask": "defaultOutputFormat",
     },
     "ApiKeyService/CreateApiKey": {"parent": _TENANT, "api_key": {}, "request_id": "{uuid}"},
     "ApiKeyService/ListApiKeys": {"parent": _TENANT},

@@ -45,6 +45,12 @@ MUTATIONS: dict[LiteralString, str] = {
     "CREATE POLICY idle ON images TO atelier_meter_intake USING (true)": (
         "policy images.idle is for a role without a right on the table"
     ),
+    "GRANT UPDATE (state) ON tenants TO atelier_gateway": (
+        "atelier_gateway has UPDATE on tenants.state, which rights.toml does not say"
+    ),
+    "GRANT UPDATE ON tenants TO atelier_gateway": (
+        "atelier_gateway has UPDATE on tenants, which rights.toml does not say"
+    ),
     "ALTER ROLE atelier_gateway BYPASSRLS": ("role atelier_gateway is free of row-level security"),
     "ALTER ROLE atelier_recorder SUPERUSER": "role atelier_recorder is a superuser",
     "ALTER ROLE atelier_owner LOGIN": "role atelier_owner is a login",

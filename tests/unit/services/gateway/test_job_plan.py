@@ -40,11 +40,14 @@ def spec(count: int = 1, **image: object) -> job_service_pb2.JobSpec:
     )
 
 
-def plan(*specs: job_service_pb2.JobSpec) -> tuple[PlannedImage, ...]:
+def plan(
+    *specs: job_service_pb2.JobSpec, output_format: str | None = None
+) -> tuple[PlannedImage, ...]:
     return plan_images(
         specs,
         catalogue=CATALOGUE,
         allowed=allowed_catalogue(CATALOGUE, ["mini"]),
+        output_format=output_format,
         job_labels={"season": "spring", "sku": "none"},
         draw_seed=lambda: 42,
     )
@@ -54,6 +57,15 @@ def fields_at_fault(*specs: job_service_pb2.JobSpec) -> list[str]:
     with pytest.raises(CallRefusedError) as refused:
         plan(*specs)
     return [violation.field for violation in refused.value.refusal.field_violations]
+
+
+def test_a_format_that_a_spec_leaves_out_is_the_tenants() -> None:
+    left_out, named = plan(
+        spec(), spec(output_format=image_pb2.OUTPUT_FORMAT_JPEG), output_format="WEBP"
+    )
+
+    assert left_out.spec.output_format == "WEBP"
+    assert named.spec.output_format == "JPEG"
 
 
 def test_what_a_spec_leaves_out_comes_from_its_model() -> None:

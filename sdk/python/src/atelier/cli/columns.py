@@ -8,7 +8,7 @@ from atelier.names import last_id
 from atelier.v1.api_key_service_pb2 import ApiKey, ApiKeyState, KeyRole
 from atelier.v1.billing_service_pb2 import Balance, CreditNote, Invoice, InvoiceLine, InvoiceState
 from atelier.v1.energy_pb2 import EnergySource
-from atelier.v1.image_pb2 import Image, ImageState, Tier
+from atelier.v1.image_pb2 import Image, ImageState, OutputFormat, Tier
 from atelier.v1.job_service_pb2 import Job, JobState
 from atelier.v1.model_service_pb2 import Model
 from atelier.v1.price_pb2 import PriceComponent, PriceComponentKind, PriceVersion
@@ -117,6 +117,14 @@ TENANT_DETAILS: Sequence[Column[Tenant]] = (
     Column("calls a minute", lambda tenant: str(tenant.quotas.calls_per_minute_max or "")),
     Column("calls in flight", lambda tenant: str(tenant.quotas.calls_in_flight_max or "")),
     Column("images queued", lambda tenant: str(tenant.quotas.queued_images_max or "")),
+    Column(
+        "picture format",
+        lambda tenant: (
+            enum_word(OutputFormat.Name(tenant.settings.default_output_format), "OUTPUT_FORMAT")
+            if tenant.settings.default_output_format
+            else ""
+        ),
+    ),
     Column("GPU weight", lambda tenant: f"{tenant.quotas.gpu_weight:g}"),
     Column(
         "credit limit",

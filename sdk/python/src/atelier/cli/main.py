@@ -19,6 +19,7 @@ from atelier.cli.key_commands import keys
 from atelier.cli.login_command import completion, login
 from atelier.cli.model_commands import balance, models
 from atelier.cli.session import Session, common_options
+from atelier.cli.settings_command import studio_settings
 from atelier.cli.usage_commands import usage
 from atelier.errors import AtelierError, CallError, ConfigurationError
 
@@ -59,6 +60,7 @@ for command in (
     ledger,
     models,
     balance,
+    studio_settings,
     audit,
     admin,
     doctor,

@@ -209,12 +209,16 @@ class TenantSettings(_message.Message):
     PALETTE_FIELD_NUMBER: _builtins.int
     DEFAULT_OUTPUT_FORMAT_FIELD_NUMBER: _builtins.int
     prompt_policy: Global___PromptPolicy.ValueType
-    """No looser than the operator's."""
+    """No looser than the operator's. Not implemented yet: a change is refused with UNSUPPORTED_PARAMETER."""
     default_output_format: _image_pb2.OutputFormat.ValueType
-    """The format of pictures whose spec names none."""
+    """The format of pictures whose spec names none; OUTPUT_FORMAT_UNSPECIFIED leaves it to the
+    installation, which is PNG.
+    """
     @_builtins.property
     def palette(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Brand colours that the inspection watches, as "#RRGGBB"."""
+        """Brand colours that the inspection watches, as "#RRGGBB". Not implemented yet: a change is refused
+        with UNSUPPORTED_PARAMETER.
+        """
 
     def __init__(
         self,

@@ -190,21 +190,23 @@ export const TenantQuotasSchema: GenMessage<TenantQuotas> = /*@__PURE__*/
  */
 export type TenantSettings = Message<"atelier.v1.TenantSettings"> & {
   /**
-   * No looser than the operator's.
+   * No looser than the operator's. Not implemented yet: a change is refused with UNSUPPORTED_PARAMETER.
    *
    * @generated from field: atelier.v1.PromptPolicy prompt_policy = 1;
    */
   promptPolicy: PromptPolicy;
 
   /**
-   * Brand colours that the inspection watches, as "#RRGGBB".
+   * Brand colours that the inspection watches, as "#RRGGBB". Not implemented yet: a change is refused
+   * with UNSUPPORTED_PARAMETER.
    *
    * @generated from field: repeated string palette = 2;
    */
   palette: string[];
 
   /**
-   * The format of pictures whose spec names none.
+   * The format of pictures whose spec names none; OUTPUT_FORMAT_UNSPECIFIED leaves it to the
+   * installation, which is PNG.
    *
    * @generated from field: atelier.v1.OutputFormat default_output_format = 3;
    */
