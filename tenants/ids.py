@@ -22,6 +22,17 @@ TENANT_ID_PATTERN: Final = "[a-z][a-z0-9-]{1,30}"
 _ID_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 # 20 characters of 5 bits: 100 random bits, so ids need no coordination and tell nobody how many.
 _ID_LENGTH: Final = 20
+# With "gpu-" 15 bytes, the most that the path of a socket leaves for it.
+_GPU_DIGITS: Final = 11
+
+
+def gpu_id_of(device_uuid: str) -> GpuId:
+    """Name a card by its driver's unique name, such as "GPU-5a…", alike on every host.
+
+    44 of its bits: two of a thousand cards are named alike once in 35 million installations.
+    """
+    digits = device_uuid.upper().removeprefix("GPU-").removeprefix("MIG-").replace("-", "")
+    return GpuId(f"gpu-{digits[:_GPU_DIGITS].lower()}")
 
 
 def new_resource_id() -> str:

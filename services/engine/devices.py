@@ -34,6 +34,17 @@ class DrawingDevice:
     arithmetic: Arithmetic
 
 
+def device_uuid(device: str) -> str:
+    """Return what the driver calls a GPU, on whatever host.
+
+    Raises:
+        ModelLoadError: it is none.
+    """
+    if not device.startswith("cuda"):
+        raise ModelLoadError("gpu_id: set it; only a GPU can be named by its UUID")
+    return str(torch.cuda.get_device_properties(torch.device(device)).uuid)
+
+
 def choose_device(wish: str, arithmetic: ArithmeticWish | None = None) -> DrawingDevice:
     """Resolve a device by its torch name, or "auto": the GPU where there is one, else the CPU.
 

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 import structlog
@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from metering.energy import Reading
 from metering.errors import CalibrationInvalidError, CounterError
+from services.internal.v1 import meter_pb2_grpc
 from services.log import configure_log
+from services.meter.certified_service import CertifiedService
 from services.meter.counter_reader import CounterReader
 from services.meter.device_service import DeviceService, DeviceSocket
 from services.meter.devices import find_devices
@@ -20,11 +22,17 @@ from services.meter.doors import Doors
 from services.meter.metered_gpu import MeteredGpu
 from services.meter.recorder_client import RecorderClient
 from services.meter.settings import Settings
+from services.transport.hosts import read_boot_id
+from services.transport.served_port import ServedPort
+from services.transport.tls_files import identity_files
 from tenants.ids import GpuId
 from tenants.run_directory import RunDirectory
 
 # A device whose directory appears is metered from here on.
 _LOOK_SECONDS: Final = 0.25
+_MESSAGE_BYTES_MAX: Final = 1024 * 1024
+# A worker has one stream, for a moment two, and a host at most 16 cards.
+_STREAMS_PER_TENANT_MAX: Final = 64
 
 log = structlog.get_logger()
 
@@ -52,11 +60,16 @@ async def _run(settings: Settings) -> None:
     inner_directory.mkdir(mode=0o700, exist_ok=True)
     devices = find_devices(settings)
     reader = CounterReader()
+    device_service = DeviceService(devices)
     async with (
         RecorderClient(settings.recorder) as recorder,
-        DeviceSocket(DeviceService(devices), run_directory.meter_socket),
+        DeviceSocket(device_service, run_directory.meter_socket),
+        AsyncExitStack() as opened,
     ):
         gpus = {gpu_id: MeteredGpu(device, recorder) for gpu_id, device in devices.items()}
+        if (port := _port(settings, gpus, device_service)) is not None:
+            await port.open()
+            opened.push_async_callback(port.close)
         doors = Doors(run_directory, gpus, inner_directory)
         reader.start()
         duties = [
@@ -75,6 +88,27 @@ async def _run(settings: Settings) -> None:
         await _flush(gpus, seconds=settings.flush_seconds)
         await _end(duties)
     log.info("ended")
+
+
+def _port(
+    settings: Settings, gpus: Mapping[GpuId, MeteredGpu], devices: DeviceService
+) -> ServedPort | None:
+    """Make the door for pods; None unless it is wished."""
+    if settings.listen_address is None:
+        return None
+    assert settings.identity_directory is not None, "the settings have been checked"
+    service = CertifiedService(
+        gpus=gpus,
+        devices=devices,
+        boot_id=read_boot_id(),
+        streams_per_tenant_max=_STREAMS_PER_TENANT_MAX,
+    )
+    return ServedPort(
+        lambda server: meter_pb2_grpc.add_MeterServiceServicer_to_server(service, server),
+        settings.listen_address,
+        identity_files(settings.identity_directory),
+        message_bytes_max=_MESSAGE_BYTES_MAX,
+    )
 
 
 async def _begin_timelines(

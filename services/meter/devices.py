@@ -14,12 +14,12 @@ from metering.calibration import read_calibration
 from metering.cpu_energy import AttachedProcesses, EstimatedCounter
 from metering.energy_counter import EnergyCounter
 from metering.errors import CounterError
-from metering.gpu_sensors import GpuSensors
+from metering.gpu_sensors import CardFacts, GpuSensors
 from metering.power import PowerModel
 from metering.rapl import open_rapl
 from metering.refresh_tracker import measure_period_nanos
 from services.meter.settings import Settings
-from tenants.ids import GpuId
+from tenants.ids import GpuId, gpu_id_of
 
 _MS_NANOS: Final = 1_000_000
 # Of a counter that always moves.
@@ -63,8 +63,13 @@ def find_devices(settings: Settings) -> Mapping[GpuId, Device]:
     if counters:
         # All three lists are in the driver's order, which is that of the bus.
         found = zip(counters, nvml.open_sensors(), powers_of(counters, settings), strict=True)
-        gpus = [_gpu(counter, sensors, power) for counter, sensors, power in found]
+        gpus = [_gpu(settings, counter, sensors, power) for counter, sensors, power in found]
         return {gpu.gpu_id: gpu for gpu in gpus}
+    if settings.listen_address is not None:
+        raise CounterError(
+            "listen_address: needs a GPU; what a worker draws of a processor is estimated from its"
+            " CPU time, and who is at the other end of TCP the kernel does not tell"
+        )
     ids = [GpuId(f"cpu-{index}") for index in range(settings.cpu_device_count)]
     return {gpu_id: _processor(gpu_id, settings) for gpu_id in ids}
 
@@ -98,10 +103,12 @@ def _set_power(settings: Settings) -> PowerModel:
     )
 
 
-def _gpu(counter: EnergyCounter, sensors: GpuSensors, power: PowerModel) -> Device:
+def _gpu(
+    settings: Settings, counter: EnergyCounter, sensors: GpuSensors, power: PowerModel
+) -> Device:
     refresh_nanos = _refresh_nanos(counter)
     return Device(
-        gpu_id=GpuId(f"gpu-{sensors.facts.position}"),
+        gpu_id=_gpu_id(settings, sensors.facts),
         counter=counter,
         power=power,
         processes=AttachedProcesses(),
@@ -111,6 +118,16 @@ def _gpu(counter: EnergyCounter, sensors: GpuSensors, power: PowerModel) -> Devi
         is_always_there=True,
         sensors=sensors,
     )
+
+
+def _gpu_id(settings: Settings, facts: CardFacts) -> GpuId:
+    """Name a card by its place on this host; among several hosts by what the driver calls it.
+
+    A split card without slices has no such name, and nobody can be given it.
+    """
+    if settings.listen_address is not None and facts.device_uuid:
+        return gpu_id_of(facts.device_uuid)
+    return GpuId(f"gpu-{facts.position}")
 
 
 def _refresh_nanos(counter: EnergyCounter) -> int:

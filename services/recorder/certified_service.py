@@ -3,19 +3,17 @@
 On one host the socket says who calls, here the certificate; behind both are the same servicers.
 """
 
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
 from grpc import aio
 
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
 from services.recorder.gateway_service import PictureService
 from services.recorder.meter_service import MeterIntake
 from services.recorder.tenant_service import TenantService
-from services.transport.callers import require_role, require_worker
+from services.transport.callers import WorkerCalls, require_role
 from services.transport.identities import ProcessRole
 from tenants.ids import TenantId
 
@@ -36,27 +34,26 @@ class CertifiedService(recorder_pb2_grpc.RecorderServiceServicer):
         self._service_of = service_of
         self._intake = intake
         self._pictures = pictures
-        self._calls_per_tenant_max = calls_per_tenant_max
         self._tenants: dict[TenantId, TenantService] = {}
-        self._calls: Counter[TenantId] = Counter()
+        self._calls = WorkerCalls(per_tenant_max=calls_per_tenant_max)
 
     async def Attend(  # pyright: ignore[reportIncompatibleMethodOverride] - asynchronous
         self, request_iterator: AsyncIterator[recorder_pb2.AttendRequest], context: Context
     ) -> AsyncIterator[recorder_pb2.AttendResponse]:
-        async with self._call_of_worker(context) as tenant:
+        async with self._tenant_of(context) as tenant:
             async for truth in tenant.Attend(request_iterator, context):
                 yield truth
 
     async def ClaimImage(  # pyright: ignore[reportIncompatibleMethodOverride] - asynchronous
         self, request: recorder_pb2.ClaimImageRequest, context: Context
     ) -> recorder_pb2.ClaimImageResponse:
-        async with self._call_of_worker(context) as tenant:
+        async with self._tenant_of(context) as tenant:
             return await tenant.ClaimImage(request, context)
 
     async def FinishImage(  # pyright: ignore[reportIncompatibleMethodOverride] - asynchronous
         self, request_iterator: AsyncIterator[recorder_pb2.FinishImageRequest], context: Context
     ) -> recorder_pb2.FinishImageResponse:
-        async with self._call_of_worker(context) as tenant:
+        async with self._tenant_of(context) as tenant:
             return await tenant.FinishImage(request_iterator, context)
 
     async def RecordSegments(  # pyright: ignore[reportIncompatibleMethodOverride] - asynchronous
@@ -85,15 +82,8 @@ class CertifiedService(recorder_pb2_grpc.RecorderServiceServicer):
         return await self._pictures.ProbeStorage(request, context)
 
     @asynccontextmanager
-    async def _call_of_worker(self, context: Context) -> AsyncGenerator[TenantService]:
-        """Count a call of the caller's tenant; with as many as a socket admits it is full."""
-        tenant_id = await require_worker(context)
-        if self._calls[tenant_id] >= self._calls_per_tenant_max:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls at once")
-        self._calls[tenant_id] += 1
-        try:
+    async def _tenant_of(self, context: Context) -> AsyncGenerator[TenantService]:
+        async with self._calls.one(context) as tenant_id:
             if tenant_id not in self._tenants:
                 self._tenants[tenant_id] = self._service_of(tenant_id)
             yield self._tenants[tenant_id]
-        finally:
-            self._calls[tenant_id] -= 1

@@ -1,6 +1,8 @@
 """Who calls, by the certificate that grpc has verified before anything here is read."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import grpc
@@ -35,8 +37,23 @@ async def require_role(context: aio.ServicerContext[Any, Any], role: ProcessRole
     return caller
 
 
-async def require_worker(context: aio.ServicerContext[Any, Any]) -> TenantId:
-    """Return whose worker calls."""
-    caller = await require_role(context, ProcessRole.WORKER)
-    assert caller.tenant_id is not None, "a worker is a tenant's"
-    return caller.tenant_id
+class WorkerCalls:
+    """Counts the calls of each tenant's workers, so that none takes the places of the others."""
+
+    def __init__(self, *, per_tenant_max: int) -> None:
+        self._per_tenant_max = per_tenant_max
+        self._calls: Counter[TenantId] = Counter()
+
+    @asynccontextmanager
+    async def one(self, context: aio.ServicerContext[Any, Any]) -> AsyncGenerator[TenantId]:
+        """Yield whose worker calls; with as many calls at once as a socket admits it is refused."""
+        caller = await require_role(context, ProcessRole.WORKER)
+        tenant_id = caller.tenant_id
+        assert tenant_id is not None, "a worker is a tenant's"
+        if self._calls[tenant_id] >= self._per_tenant_max:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls at once")
+        self._calls[tenant_id] += 1
+        try:
+            yield tenant_id
+        finally:
+            self._calls[tenant_id] -= 1

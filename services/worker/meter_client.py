@@ -8,7 +8,6 @@ their number. A mark that is older than that would be refused anyway.
 from collections import deque
 from collections.abc import Iterator
 from itertools import takewhile
-from pathlib import Path
 from threading import Condition, Event, Thread
 from time import monotonic_ns
 from typing import Final
@@ -18,7 +17,10 @@ import structlog
 
 from services.engine.marks import Mark, MarkKind
 from services.internal.v1 import meter_pb2, meter_pb2_grpc
-from tenants.ids import SessionId
+from services.transport.callees import Callee
+from services.transport.channels import open_channel
+from services.transport.hosts import read_boot_id
+from tenants.ids import GpuId, SessionId
 
 _SECOND_NANOS: Final = 1_000_000_000
 # A quarter of the silence after which the meter gives a worker's time up.
@@ -52,9 +54,11 @@ class MeterClient:
     good-bye. A meter that is away costs nothing but the marks older than ten seconds.
     """
 
-    def __init__(self, *, socket_path: Path, session_id: SessionId) -> None:
-        self._target = f"unix:{socket_path}"
+    def __init__(self, *, meter: Callee, session_id: SessionId, gpu_id: GpuId) -> None:
+        self._meter = meter
         self._session_id = session_id
+        # What says on a socket's way its directory.
+        self._place = meter_pb2.MarkRequest(gpu_id=gpu_id, boot_id=read_boot_id())
         self._news = Condition()
         self._kept: deque[meter_pb2.Mark] = deque(maxlen=_KEPT_MARKS_MAX)
         self._running_since_nanos: int | None = None
@@ -109,7 +113,7 @@ class MeterClient:
         while True:
             try:
                 refused_count = self._stream()
-            except grpc.RpcError as error:
+            except (grpc.RpcError, OSError) as error:
                 if not is_broken:
                     reason = error.code().name if isinstance(error, grpc.Call) else str(error)
                     log.warning("marks_stream_broken", reason=reason)
@@ -124,12 +128,13 @@ class MeterClient:
     def _stream(self) -> int:
         """Tell marks until the stream breaks or `close` is called; return how many were refused."""
         # A channel of its own each time: it connects at once, without the back-off of the old one.
-        with grpc.insecure_channel(self._target) as channel:
+        with open_channel(self._meter) as channel:
             stub = meter_pb2_grpc.MeterServiceStub(channel)
             return stub.Mark(self.messages()).refused_mark_count
 
     def messages(self) -> Iterator[meter_pb2.MarkRequest]:
         """Yield what one stream tells: news, and something often enough not to count as dead."""
+        is_first = True
         told_number = 0
         news_nanos = monotonic_ns()
         while True:
@@ -141,9 +146,13 @@ class MeterClient:
             if marks:
                 told_number = marks[-1].number
                 news_nanos = monotonic_ns()
-            yield meter_pb2.MarkRequest(
+            request = meter_pb2.MarkRequest(
                 session_id=self._session_id, marks=marks, watermark_nanos=watermark_nanos
             )
+            if is_first:
+                request.MergeFrom(self._place)
+                is_first = False
+            yield request
             if is_last and not rest:
                 return
             if not rest:

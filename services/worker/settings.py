@@ -35,10 +35,18 @@ class Settings(BaseSettings):
     )
     recorder_address: str | None = Field(default=None, description="host:port, of another host")
     broker_address: str | None = Field(default=None, description="host:port of the tenant's own")
+    meter_address: str | None = Field(default=None, description="host:port on this very host")
     identity_directory: Path | None = Field(
         default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
     )
-    gpu_id: str
+    gpu_id: str = Field(
+        default="", description="as the meter names it; in a pod unset: by the card's UUID"
+    )
+    visible_devices: str = Field(
+        default="",
+        validation_alias="NVIDIA_VISIBLE_DEVICES",
+        description="what a pod was given, such as GPU-5a…",
+    )
     session_id: str = Field(
         default_factory=lambda: uuid4().hex,
         description="how the recorder and the fleet know this start of the worker",
@@ -98,17 +106,24 @@ class Settings(BaseSettings):
             socket=self.tenant_directory / "recorder.sock",
         )
 
-    @property
-    def meter_socket(self) -> Path:
-        return self.tenant_directory / self.gpu_id / "meter.sock"
+    def meter_of(self, gpu_id: str) -> Callee:
+        """Whom to tell marks of a device."""
+        return callee_of(
+            self.meter_address,
+            self.identity_directory,
+            socket=self.tenant_directory / gpu_id / "meter.sock",
+        )
 
     @model_validator(mode="after")
     def _others_can_be_reached(self) -> Self:
         addresses = {
             "recorder_address": self.recorder_address,
             "broker_address": self.broker_address,
+            "meter_address": self.meter_address,
         }
         check_identity(self.identity_directory, **addresses)
         if None in addresses.values() and "tenant_directory" not in self.model_fields_set:
             raise ValueError("tenant_directory: needed for whoever has no address set")
+        if not self.gpu_id and self.meter_address is None:
+            raise ValueError("gpu_id: needed without meter_address")
         return self

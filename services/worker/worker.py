@@ -9,7 +9,7 @@ import structlog
 
 from services.engine.batch_limits import BatchLimits
 from services.engine.device_plan import plan_for_device
-from services.engine.devices import ArithmeticWish, choose_device, set_threads
+from services.engine.devices import ArithmeticWish, choose_device, device_uuid, set_threads
 from services.engine.drawing_model import DiffusionModel
 from services.engine.engine import Engine
 from services.engine.loading import load_model
@@ -25,7 +25,7 @@ from services.worker.settings import Settings
 from services.worker.slots import Slots
 from services.worker.stall_watch import watch_for_stall
 from services.worker.work import Beat, Truth
-from tenants.ids import SessionId
+from tenants.ids import GpuId, SessionId, gpu_id_of
 
 # Pictures on their way out; encoding one takes a fraction of drawing it.
 _FINISHERS: Final = 4
@@ -59,12 +59,15 @@ class Worker:
             ),
         )
         session_id = SessionId(settings.session_id)
-        self._marks = MeterClient(socket_path=settings.meter_socket, session_id=session_id)
+        self._gpu_id = GpuId(settings.gpu_id) or self._given_gpu()
+        self._marks = MeterClient(
+            meter=settings.meter_of(self._gpu_id), session_id=session_id, gpu_id=self._gpu_id
+        )
         self._recorder = RecorderClient(
             settings.recorder,
             session_id=session_id,
             model=settings.model_name,
-            gpu_id=settings.gpu_id,
+            gpu_id=self._gpu_id,
             process_id=os.getpid(),
             precision=self._device.precision,
         )
@@ -74,6 +77,12 @@ class Worker:
             beat=self._beat,
             take_truth=self._take_truth,
         )
+
+    def _given_gpu(self) -> GpuId:
+        """Name the card that a pod was given as the meter does: by its UUID."""
+        named = self._settings.visible_devices
+        is_card = named.startswith(("GPU-", "MIG-")) and "," not in named
+        return gpu_id_of(named if is_card else device_uuid(self._device.device))
 
     def stop(self) -> None:
         """Ask the worker to finish what runs and end; may be called from a signal handler.
@@ -172,7 +181,7 @@ class Worker:
             self._ready = True
             self._attendance.hasten()
             consumer.start()
-            log.info("ready", gpu=self._settings.gpu_id, model=self._settings.model_name)
+            log.info("ready", gpu=self._gpu_id, model=self._settings.model_name)
             self._wait_for_the_end(consumer)
             self._drain(engine, consumer)
 

@@ -3,7 +3,8 @@
 isort:skip_file
 The contract between a worker and the meter of its host.
 
-Tenant and GPU of a stream are the directory of the socket it arrives through.
+Tenant and GPU of a stream are the directory of the socket it arrives through. Over TCP the tenant is
+the one of the caller's certificate, and the first message says which device it was given.
 """
 
 from collections import abc as _abc
@@ -162,10 +163,16 @@ class MarkRequest(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     MARKS_FIELD_NUMBER: _builtins.int
     WATERMARK_NANOS_FIELD_NUMBER: _builtins.int
+    GPU_ID_FIELD_NUMBER: _builtins.int
+    BOOT_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The worker's session, as in RecorderService.Attend."""
     watermark_nanos: _builtins.int
     """CLOCK_MONOTONIC, nanoseconds: no mark of a later message starts before this moment."""
+    gpu_id: _builtins.str
+    """Over TCP, in the first message: the device, as the meter names it; on a socket nobody looks."""
+    boot_id: _builtins.str
+    """Over TCP, in the first message: the host's boot id. Its clock is no clock of another host's."""
     @_builtins.property
     def marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mark]:
         """Marks that ended since the last message."""
@@ -176,10 +183,12 @@ class MarkRequest(_message.Message):
         session_id: _builtins.str = ...,
         marks: _abc.Iterable[Global___Mark] | None = ...,
         watermark_nanos: _builtins.int = ...,
+        gpu_id: _builtins.str = ...,
+        boot_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["marks", b"marks", "session_id", b"session_id", "watermark_nanos", b"watermark_nanos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "gpu_id", b"gpu_id", "marks", b"marks", "session_id", b"session_id", "watermark_nanos", b"watermark_nanos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,7 +3,8 @@
 isort:skip_file
 The contract between a worker and the meter of its host.
 
-Tenant and GPU of a stream are the directory of the socket it arrives through.
+Tenant and GPU of a stream are the directory of the socket it arrives through. Over TCP the tenant is
+the one of the caller's certificate, and the first message says which device it was given.
 """
 
 from collections import abc as _abc

@@ -21,8 +21,9 @@ from grpc import aio
 from services.engine.image_spec import AttemptKey
 from services.engine.marks import Mark, MarkKind
 from services.internal.v1 import meter_pb2, meter_pb2_grpc, recorder_pb2, recorder_pb2_grpc
+from services.transport.callees import socket_callee
 from services.worker.meter_client import MeterClient
-from tenants.ids import ImageId, SessionId
+from tenants.ids import GpuId, ImageId, SessionId
 from tenants.run_directory import RunDirectory
 
 pytestmark = pytest.mark.integration
@@ -142,7 +143,9 @@ async def stopped(meter: subprocess.Popen[bytes]) -> int:
 
 def worker_of(run_directory: RunDirectory, *, session: str = "session-1") -> MeterClient:
     client = MeterClient(
-        socket_path=run_directory.marks_socket("acme", "cpu-0"), session_id=SessionId(session)
+        meter=socket_callee(run_directory.marks_socket("acme", "cpu-0")),
+        session_id=SessionId(session),
+        gpu_id=GpuId("cpu-0"),
     )
     client.start()
     return client
@@ -225,10 +228,12 @@ async def test_a_killed_workers_time_is_overhead_and_the_device_is_free_again(
         from pathlib import Path
         from time import monotonic_ns, sleep
         from services.engine.marks import MarkKind
+        from services.transport.callees import socket_callee
         from services.worker.meter_client import MeterClient
         client = MeterClient(
-            socket_path=Path({str(run_directory.marks_socket("acme", "cpu-0"))!r}),
+            meter=socket_callee(Path({str(run_directory.marks_socket("acme", "cpu-0"))!r})),
             session_id="killed",
+            gpu_id="cpu-0",
         )
         client.start()
         sleep(1)

@@ -2,16 +2,18 @@ import random
 from pathlib import Path
 
 import pytest
+import trustme
 
 from metering import nvml
 from metering.calibration import Calibration, write_calibration
 from metering.energy_counter import EnergyCounter
-from metering.errors import CalibrationInvalidError
+from metering.errors import CalibrationInvalidError, CounterError
 from metering.power import PowerModel
-from services.meter.devices import powers_of
+from services.meter.devices import find_devices, powers_of
 from services.meter.settings import Settings
 from tests.gpu_simulation.card import SimulatedCard
 from tests.gpu_simulation.fake_pynvml import CounterHabits, FakePynvml
+from tests.integration.certificates import write_identity
 
 MEASURED = PowerModel(
     idle_watts=110.0, free_watts=70.5, load_watts=180.0, joules_per_work_unit=0.0009
@@ -67,3 +69,16 @@ def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, text: str) -> 
 
     with pytest.raises(CalibrationInvalidError):
         powers_of(counters(), settings(tmp_path, path))
+
+
+def test_beyond_one_host_a_processor_is_not_metered(tmp_path: Path) -> None:
+    identity = write_identity(tmp_path / "identity", trustme.CA(), "spiffe://atelier/system/meter")
+    listening = Settings(
+        run_directory=tmp_path,
+        use_gpus=False,
+        listen_address="127.0.0.1:0",
+        identity_directory=identity,
+    )
+
+    with pytest.raises(CounterError, match="listen_address: needs a GPU"):
+        find_devices(listening)

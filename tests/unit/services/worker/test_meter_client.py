@@ -4,14 +4,18 @@ from time import monotonic_ns
 from services.engine.image_spec import AttemptKey
 from services.engine.marks import Mark, MarkKind
 from services.internal.v1 import meter_pb2
+from services.transport.callees import socket_callee
+from services.transport.hosts import read_boot_id
 from services.worker.meter_client import MeterClient
-from tenants.ids import ImageId, SessionId
+from tenants.ids import GpuId, ImageId, SessionId
 
 MS = 1_000_000
 
 
 def new_client() -> MeterClient:
-    return MeterClient(socket_path=Path("nowhere.sock"), session_id=SessionId("s"))
+    return MeterClient(
+        meter=socket_callee(Path("nowhere.sock")), session_id=SessionId("s"), gpu_id=GpuId("cpu-0")
+    )
 
 
 def tell(client: MeterClient, number: int, *, kind: MarkKind = MarkKind.STEP) -> Mark:
@@ -32,7 +36,7 @@ def numbers(message: meter_pb2.MarkRequest) -> list[int]:
     return [mark.number for mark in message.marks]
 
 
-def test_a_mark_is_told_with_its_work() -> None:
+def test_a_mark_is_told_with_its_work_and_the_first_message_with_its_place() -> None:
     client = new_client()
     mark = tell(client, 1)
 
@@ -41,6 +45,8 @@ def test_a_mark_is_told_with_its_work() -> None:
     assert message == meter_pb2.MarkRequest(
         session_id="s",
         watermark_nanos=message.watermark_nanos,
+        gpu_id="cpu-0",
+        boot_id=read_boot_id(),
         marks=[
             meter_pb2.Mark(
                 number=1,
