@@ -27,7 +27,7 @@ _LOG_TAIL_BYTES = 2000
 # The socket's directory says whose broker it is, so there is no password. A worker renders
 # strangers' prompts: what would let it read files, load code, reach other servers or stop the
 # broker is taken away.
-_ACCESS_RULES = (
+ACCESS_RULES = (
     "user default on nopass ~* &* +@all"
     " -config -module -debug -replicaof -slaveof -shutdown -acl -save -bgsave -bgrewriteaof"
     " -failover -cluster -migrate -monitor\n"
@@ -52,7 +52,7 @@ def start_broker(
     """
     data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     rules_path = data_directory / "access.acl"
-    rules_path.write_text(_ACCESS_RULES)
+    rules_path.write_text(ACCESS_RULES)
     child = start_child(
         [
             find_broker_program(),
