@@ -56,7 +56,7 @@ async def test_a_flood_of_forged_keys_comes_to_the_gateway_at_the_edges_pace(edg
     answers = await forge(edge, count=2_000)
 
     assert set(answers) == {UNAUTHENTICATED, EXHAUSTED}
-    assert 60 <= answers[UNAUTHENTICATED] <= 200
+    assert 40 <= answers[UNAUTHENTICATED] <= 200
     assert answers.total() == 2_000
 
 
@@ -115,7 +115,8 @@ async def test_strangers_of_many_addresses_are_bounded_in_all(
     postgres: Postgres, short_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(short_directory))
-    async with running_edge(postgres, short_directory, knobs={"STRANGERS_MAX": "100"}) as edge:
+    knobs = {"STRANGERS_AT_ONCE_MAX": "50", "STRANGERS_PACE": "1"}
+    async with running_edge(postgres, short_directory, knobs=knobs) as edge:
         target = Target(host="127.0.0.1", port=edge.port)
         sources = [f"127.0.1.{number}" for number in range(1, 41)]
         done = await flood(target, forged(1_200), per_second=10_000, sources=sources)
