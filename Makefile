@@ -95,7 +95,11 @@ test-edge: $(STAMP) ## HAProxy as it ships before a real gateway: good calls pas
 
 .PHONY: test-containers
 test-containers: $(STAMP) ## Workers in containers and sandboxes of a real engine, attacked from inside (root)
-	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 10 -m containers tests/containers
+	$(BIN)/python -m pytest -n 2 --dist loadscope --durations 10 -m "containers and not compose" tests/containers
+
+.PHONY: test-compose
+test-compose: $(STAMP) ## docker/compose.yaml on a real engine: built, up, a picture over TLS, down (root)
+	$(BIN)/python -m pytest -n 0 -m compose tests/containers
 
 .PHONY: mutants
 mutants: $(STAMP) ## Break every guard of the tables and many lines in turn; the tests must notice

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
 from tenants.launchers.cdi import CdiDevice
 from tenants.launchers.errors import LauncherUnavailableError, WorkerRefusedError
+from tenants.launchers.worker_limits import WorkerLimits
 
 _OLDEST_ENGINE: Final = (25, 0)
 # CVE-2024-0132, CVE-2025-23359, CVE-2025-23266: before this a container could take over the host.
@@ -23,6 +24,8 @@ class ContainerEngine:
     # Added to a user's number inside a container it is the number outside; 0: no user namespaces.
     user_offset: int
     cdi_folders: tuple[Path, ...]
+    # It refuses a container that is to have more.
+    cores: int
 
     @property
     def has_user_namespaces(self) -> bool:
@@ -40,6 +43,7 @@ def examine_engine(version: Mapping[str, Any], about: Mapping[str, Any]) -> Cont
     return ContainerEngine(
         user_offset=_user_offset(about),
         cdi_folders=tuple(Path(folder) for folder in about.get("CDISpecDirs") or ()),
+        cores=int(about["NCPU"]),
     )
 
 
@@ -62,6 +66,14 @@ def _missing(version: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[s
 
 
 _LIMITS: Final = {"MemoryLimit": "memory", "PidsLimit": "processes", "CpuCfsQuota": "cores"}
+
+
+def limits_on(engine: ContainerEngine, limits: WorkerLimits, *, threads: int) -> WorkerLimits:
+    """Return the limits with the cores filled in that a worker gets on this engine.
+
+    A worker that is alone has a thread for each core, and beside them there is no half of one.
+    """
+    return replace(limits, cpus=min(limits.cpus_for(threads), float(engine.cores)))
 
 
 def check_image_name(name: str) -> None:

@@ -25,6 +25,7 @@ from tenants.launchers.container_engine import (
     check_image_name,
     check_nvidia_toolkit,
     examine_engine,
+    limits_on,
 )
 from tenants.launchers.container_order import (
     LOG_LABEL,
@@ -118,7 +119,7 @@ class ContainerLauncher:
         user = group_of(order.tenant_directory) - self._known_engine.user_offset
         wish = ContainerWish(
             image=self._options.image,
-            limits=self._options.limits,
+            limits=limits_on(self._known_engine, self._options.limits, threads=order.threads),
             user=user,
             cdi_device=None if device is None else device.name,
             paths_on_host=self._options.paths_on_host,
@@ -215,7 +216,7 @@ class ContainerLauncher:
         ).stdout
 
     def _required(self, order: WorkerOrder, user: int, device: CdiDevice | None) -> Required:
-        limits = self._options.limits
+        limits = limits_on(self._known_engine, self._options.limits, threads=order.threads)
         return Required(
             user=user,
             group=user,

@@ -151,6 +151,16 @@ def test_every_variable_and_secret_of_a_process_is_one_of_its_settings(
     assert given - known == set()
 
 
+def test_the_file_that_isolates_workers_changes_the_fleet_alone_and_names_its_settings() -> None:
+    second = cast(
+        "Mapping[str, Any]", yaml.safe_load((DOCKER / "compose.containers.yaml").read_text())
+    )
+    known = {f"ATELIER_FLEET_{field}".upper() for field in SETTINGS["fleet"].model_fields}
+
+    assert list(second["services"]) == ["fleet"]
+    assert set(variables(second["services"]["fleet"])) - known == {"DOCKER_HOST"}
+
+
 @pytest.mark.parametrize("name", ROLES)
 def test_a_process_gets_the_passwords_of_its_own_database_roles_only(
     name: str, compose: Mapping[str, Any], made_secrets: Path

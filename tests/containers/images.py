@@ -21,9 +21,9 @@ BUILD_PACKAGES: Final = ("editables", "hatchling")
 BUILD_SECONDS: Final = 900
 
 
-def make_base(engine: DockerEngine) -> None:
+def make_base(engine: DockerEngine, *more_packages: str) -> None:
     """Make the image that docker/Dockerfile begins with, of the machine's own Debian."""
-    make_debian(engine, BASE, BASE_PACKAGES)
+    make_debian(engine, BASE, ",".join([BASE_PACKAGES, *more_packages]))
 
 
 def make_postgres(engine: DockerEngine) -> None:

@@ -9,8 +9,10 @@ from tenants.launchers.container_engine import (
     check_image_name,
     check_nvidia_toolkit,
     examine_engine,
+    limits_on,
 )
 from tenants.launchers.errors import LauncherUnavailableError, WorkerRefusedError
+from tenants.launchers.worker_limits import WorkerLimits
 
 VERSION = {"Version": "26.1.5+dfsg1", "Components": [{"Name": "Engine"}, {"Name": "runc"}]}
 ABOUT = {
@@ -20,6 +22,7 @@ ABOUT = {
     "MemoryLimit": True,
     "PidsLimit": True,
     "CpuCfsQuota": True,
+    "NCPU": 4,
 }
 DIGEST = "sha256:" + "ab" * 32
 
@@ -31,12 +34,22 @@ def test_an_engine_with_all_layers_tells_how_it_numbers_users_and_where_gpus_are
 
     assert engine.user_offset == 1_000_000
     assert engine.cdi_folders == (Path("/etc/cdi"), Path("/var/run/cdi"))
+    assert engine.cores == 4
 
 
 def test_an_engine_without_user_namespaces_is_used_as_it_is() -> None:
     plain = {**ABOUT, "SecurityOptions": ["name=seccomp,profile=builtin"]}
 
     assert not examine_engine(VERSION, plain).has_user_namespaces
+
+
+@pytest.mark.parametrize(("threads", "cores"), [(1, 1.5), (3, 3.5), (4, 4.0), (9, 4.0)])
+def test_a_worker_is_never_to_have_more_cores_than_the_engine_has(
+    threads: int, cores: float
+) -> None:
+    limits = WorkerLimits(memory_bytes=1, processes=1, tmp_bytes=1)
+
+    assert limits_on(examine_engine(VERSION, ABOUT), limits, threads=threads).cpus == cores
 
 
 @pytest.mark.parametrize(
