@@ -4,7 +4,9 @@
 
 `docs/images/memory-plan.png`: what lies on the card when one image of 1024×1024 is drawn, part by
 part, against the memory of cards. `docs/images/engine-on-gpu.png`: seconds and joules per image of
-every row in `results/engine_on_gpu*.json`; left out while there is no such file.
+every row in `results/engine_on_gpu*.json` of one card. `docs/images/pace-on-gpu.png`: steps, watts
+and temperature while a duty cycle is kept, from `results/service_on_gpu_pace*.json`. Plots without
+a file are left out.
 """
 
 # matplotlib is half-typed.
@@ -37,6 +39,8 @@ from matplotlib.figure import Figure
 ROOT: Final = Path(__file__).resolve().parents[1]
 IMAGES: Final = ROOT / "docs" / "images"
 RESULTS: Final = ROOT / "benchmarks" / "results"
+# Bars of two cards side by side would compare the cards.
+CARD: Final = "NVIDIA H200"
 LARGE: Final = "stabilityai/stable-diffusion-3.5-large"
 CARDS_GB: Final = (16, 24, 48)
 # As if there were no bound: the plot shows what is needed.
@@ -58,6 +62,7 @@ CANDIDATES: Final = {
     "diffusers eager bfloat16": "diffusers, bf16",
     "diffusers + compile bfloat16": "diffusers + compile, bf16",
     "none": "ours, bf16",
+    "weight_storage": "ours, FP8 weight_storage",
     "transformer_engine": "ours, FP8 transformer_engine",
     "scaled_mm": "ours, FP8 scaled_mm",
 }
@@ -66,13 +71,12 @@ CANDIDATES: Final = {
 def main() -> None:
     """Write every plot there is data for."""
     plot_memory(IMAGES / "memory-plan.png")
-    rows: list[dict[str, Any]] = [
-        row
-        for path in sorted(RESULTS.glob("engine_on_gpu*.json"), key=lambda path: len(path.name))
-        for row in json.loads(path.read_text())["rows"]
-    ]
+    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("engine_on_gpu*.json"))]
+    rows = [row for result in results if result["device"] == CARD for row in result["rows"]]
     if rows:
         plot_rows(rows, IMAGES / "engine-on-gpu.png")
+    for path in RESULTS.glob("service_on_gpu_pace*.json"):
+        plot_pace(json.loads(path.read_text()), IMAGES / "pace-on-gpu.png")
 
 
 def plot_memory(path: Path) -> None:
@@ -134,7 +138,7 @@ def plot_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         for line, (quantity, label) in enumerate(QUANTITIES.items()):
             plot_quantity(axes[line][column], own, quantity)
             axes[line][column].set_ylabel(label)
-        axes[0][column].set_title(model.capitalize())
+        axes[0][column].set_title(f"{model.capitalize()} on one {CARD}")
     axes[0][0].legend(fontsize=8)
     save(figure, path)
 
@@ -162,6 +166,32 @@ def value_of(
         if row["backend"] == backend and (row["width"], row["batch"]) == shape:
             return row[quantity]
     return None
+
+
+def plot_pace(result: Mapping[str, Any], path: Path) -> None:
+    """What the card did in each second of the pace, and how many steps it took."""
+    pace = result["pace"]
+    seconds = [row["seconds"] for row in pace["sensors"]]
+    rates = pace["steps_per_second_by_window"]
+    window_seconds = pace["seconds"] / len(rates)
+    figure, (steps, watts, heat) = plt.subplots(
+        3, 1, figsize=(9, 6), sharex=True, constrained_layout=True
+    )
+    steps.stairs(rates, [number * window_seconds for number in range(len(rates) + 1)])
+    steps.set_ylabel("steps per second")
+    steps.set_ylim(bottom=0)
+    asked, kept = 100 * pace["duty_cycle_max"], 100 * pace["duty_cycle_measured"]
+    steps.set_title(
+        f"{result['card']}: {asked:.0f} % asked for, {kept:.1f} % measured by the meter",
+        fontsize=10,
+    )
+    watts.plot(seconds, [row["power_watts"] for row in pace["sensors"]], color="C1")
+    watts.set_ylabel("watts")
+    watts.set_ylim(bottom=0)
+    heat.plot(seconds, [row["temperature_celsius"] for row in pace["sensors"]], color="C3")
+    heat.set_ylabel("°C")
+    heat.set_xlabel("seconds")
+    save(figure, path)
 
 
 def save(figure: Figure, path: Path) -> None:
