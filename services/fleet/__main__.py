@@ -21,6 +21,7 @@ from services.fleet.brokers import Brokers
 from services.fleet.cold_starts import ColdStarts
 from services.fleet.fleet import Fleet
 from services.fleet.launchers import make_launcher
+from services.fleet.scaler import serving_scaler
 from services.fleet.settings import Settings
 from services.fleet.watch import Watch, sleep
 from services.fleet.workers import WorkerModel, Workers
@@ -44,23 +45,31 @@ def main() -> None:
     configure_log("fleet")
     try:
         settings = Settings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
-        fleet = _join(settings)
+        fleet = _join(settings) if settings.assigns else None
     except (ValidationError, CatalogueError, LauncherUnavailableError) as error:
         sys.exit(str(error))
     asyncio.run(_run(settings, fleet))
 
 
-async def _run(settings: Settings, fleet: Fleet) -> None:
+async def _run(settings: Settings, fleet: Fleet | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving_scaler(settings):
+        if fleet is None:
+            await stop.wait()
+        else:
+            await _assign(settings, fleet, stop)
+    log.info("fleet_ended")
+
+
+async def _assign(settings: Settings, fleet: Fleet, stop: asyncio.Event) -> None:
     try:
         while not stop.is_set():
             await _work_until_lost(settings, fleet, stop)
     finally:
         if settings.end_children_at_exit:
             fleet.end_all()
-        log.info("fleet_ended")
 
 
 def _join(settings: Settings) -> Fleet:

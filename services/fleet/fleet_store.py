@@ -143,12 +143,17 @@ async def read_situation(
     silence = {"silence_seconds": silence_seconds}
     return Situation(
         tenants=await _rows(connection, TenantRow, queries["list_tenants"]),
-        backlog=await _rows(connection, BacklogRow, queries["count_backlog"]),
+        backlog=await read_backlog(connection),
         sessions=await _rows(connection, SessionRow, queries["list_sessions"], silence),
         wishes=await _rows(connection, WishRow, queries["list_wishes"]),
         policies=await _rows(connection, PolicyRow, queries["list_power_policies"]),
         ended=await _rows(connection, EndedRow, queries["list_ended"], {"since": ended_since}),
     )
+
+
+async def read_backlog(connection: Connection) -> tuple[BacklogRow, ...]:
+    """Read the open images alone."""
+    return await _rows(connection, BacklogRow, queries["count_backlog"])
 
 
 async def read_speeds(connection: Connection) -> dict[str, float]:

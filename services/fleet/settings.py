@@ -27,6 +27,13 @@ class Settings(BaseSettings):
     identity_directory: Path | None = Field(
         default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
     )
+    assigns: bool = Field(
+        default=True,
+        description="false on Kubernetes, which places workers itself: this one only answers KEDA",
+    )
+    scaler_listen_address: str | None = Field(
+        default=None, description="host:port for KEDA's questions about open work"
+    )
     broker_data_directory: Path = Field(description="the brokers' append-only files")
     log_directory: Path
     model_catalogue_path: Path
@@ -117,7 +124,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _addresses_have_a_certificate(self) -> Self:
-        check_identity(self.identity_directory, meter_address=self.meter_address)
+        check_identity(
+            self.identity_directory,
+            meter_address=self.meter_address,
+            scaler_listen_address=self.scaler_listen_address,
+        )
+        if not self.assigns and self.scaler_listen_address is None:
+            raise ValueError("assigns is false and scaler_listen_address unset: nothing to do")
         return self
 
     @property

@@ -23,6 +23,8 @@ class ProcessRole(StrEnum):
     METER = "meter"
     FLEET = "fleet"
     HOUSEKEEPER = "housekeeper"
+    # Not ours: it asks the fleet how much work there is.
+    KEDA = "keda"
 
 
 _TENANTS_OWN: Final = frozenset({ProcessRole.WORKER, ProcessRole.BROKER})

@@ -14,6 +14,7 @@ import yaml
 from pydantic_settings import BaseSettings
 
 import services.console.settings
+import services.fleet.settings
 import services.gateway.settings
 import services.housekeeper.settings
 import services.meter.settings
@@ -30,6 +31,7 @@ SETTINGS: Final[Mapping[str, type[BaseSettings]]] = {
     "console": services.console.settings.Settings,
     "gateway": services.gateway.settings.Settings,
     "recorder": services.recorder.settings.Settings,
+    "fleet": services.fleet.settings.Settings,
     "meter": services.meter.settings.Settings,
     "housekeeper": services.housekeeper.settings.Settings,
 }

@@ -1,0 +1,1 @@
+"""Generated from protos/services/internal/keda: what KEDA asks of us."""
