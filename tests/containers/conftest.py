@@ -28,6 +28,7 @@ from tests.containers.images import (
     require_python,
 )
 from tests.containers.keeper import kept_clean
+from tests.containers.lives import both_ready
 from tests.containers.two_studios import GPU_OF_DEVICE, TwoStudios, two_studios
 
 
@@ -97,7 +98,7 @@ def images(workshop: Path, engine: DockerEngine) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def contained(
+def container_studios(
     workshop: Path, engine: DockerEngine, images: dict[str, str]
 ) -> Generator[TwoStudios]:
     """Two studios whose workers are in containers of the engine."""
@@ -113,9 +114,23 @@ def contained(
 
 
 @pytest.fixture(scope="session")
-def sandboxed(workshop: Path, packages: DebianPackages) -> Generator[TwoStudios]:
+def sandbox_studios(workshop: Path, packages: DebianPackages) -> Generator[TwoStudios]:
     """Two studios whose workers are in sandboxes; bubblewrap is found where it was unpacked."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", packages.programs)
         with two_studios(workshop, {"ATELIER_STANDALONE_LAUNCHER": "sandbox"}) as studios:
             yield studios
+
+
+@pytest.fixture
+def contained(container_studios: TwoStudios) -> TwoStudios:
+    """Both studios have a worker, whatever the test before did to them."""
+    both_ready(container_studios)
+    return container_studios
+
+
+@pytest.fixture
+def sandboxed(sandbox_studios: TwoStudios) -> TwoStudios:
+    """Both studios have a worker, whatever the test before did to them."""
+    both_ready(sandbox_studios)
+    return sandbox_studios
