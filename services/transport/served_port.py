@@ -12,6 +12,10 @@ from services.transport.tls_files import TlsFiles
 _STOP_SECONDS: Final = 5.0
 # Below the pause between the pings of our own channels.
 _PING_PAUSE_MS_MIN: Final = 5_000
+# Only a handshake looks at a certificate's end, so every connection has to come to one again.
+# Streams that live longer are opened anew by their clients; a picture's upload fits into the grace.
+_CONNECTION_SECONDS_MAX: Final = 3600.0
+_CONNECTION_GRACE_MS: Final = 60_000
 
 log = structlog.get_logger()
 
@@ -26,6 +30,7 @@ class ServedPort:
         tls: TlsFiles,
         *,
         message_bytes_max: int,
+        connection_seconds_max: float = _CONNECTION_SECONDS_MAX,
     ) -> None:
         assert tls.client_ca_path is not None, "callers are known by their certificates"
         self._add = add
@@ -36,6 +41,8 @@ class ServedPort:
             ("grpc.so_reuseport", 0),
             ("grpc.http2.min_ping_interval_without_data_ms", _PING_PAUSE_MS_MIN),
             ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.max_connection_age_ms", round(connection_seconds_max * 1000)),
+            ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
         ]
 
     async def open(self) -> int:
