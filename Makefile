@@ -166,6 +166,15 @@ check-imports: $(STAMP)
 check-docker: $(STAMP)
 	$(BIN)/hadolint docker/Dockerfile
 
+KUBERNETES_STAMP := tests/kubernetes/node_modules/.setup-complete
+$(KUBERNETES_STAMP): tests/kubernetes/package-lock.json
+	npm ci --prefix tests/kubernetes --no-audit --no-fund --loglevel error && touch $@
+
+.PHONY: check-kubernetes
+check-kubernetes: $(STAMP) $(KUBERNETES_STAMP) ## The schemas of KEDA and cert-manager over deploy/kubernetes and a tenant's manifest
+	$(BIN)/python tests/kubernetes/print_tenant.py > tests/kubernetes/node_modules/tenant.yaml
+	node tests/kubernetes/validate.mjs deploy/kubernetes/base/*.yaml tests/kubernetes/node_modules/tenant.yaml
+
 .PHONY: check-typescript
 check-typescript: $(TYPESCRIPT_STAMP)
 	@if command -v npm >/dev/null; then npm run --prefix sdk/typescript --silent check; \

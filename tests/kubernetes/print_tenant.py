@@ -1,0 +1,18 @@
+"""Print a tenant's manifest with numbers in it, for `make check-kubernetes`."""
+
+from atelier.cli.tenant_manifest import write_manifest
+
+if __name__ == "__main__":
+    print(
+        write_manifest(
+            "acme",
+            model="mini",
+            gpus=2,
+            cpus_per_gpu=4,
+            memory_gb_per_gpu=24,
+            target_seconds=120,
+            worker_image="atelier/worker",
+            broker_image="valkey/valkey:9.1",
+            system_namespace="atelier-system",
+        )
+    )
