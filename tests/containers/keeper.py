@@ -40,7 +40,8 @@ def kept_clean(folder: Path) -> Generator[None]:
         del os.environ[MARK]
         assert keeper.stdin is not None
         keeper.stdin.close()
-        left = keeper.wait(3 * END_SECONDS)
+        # Gigabytes of images are removed slowly where others use the disk.
+        left = keeper.wait(10 * END_SECONDS)
     assert left == 0, f"the tests left something behind in {folder}, or did not end it themselves"
 
 

@@ -110,7 +110,7 @@ def test_with_the_second_file_a_worker_is_a_container_that_outlives_its_fleet(
     isolated.compose("up", "--wait", "--no-build")
 
     told = draw(isolated, "a blue vase", key=studio)
-    workers = answer(isolated, "admin workers list", key=operator)["workers"]
+    workers = answer(isolated, "admin workers list", key=operator)
     before = worker_containers(isolated)
     # Its brokers end with its container, and the worker finds the new one.
     isolated.compose("kill", "fleet")
