@@ -1,7 +1,11 @@
 -- name: list_tenants
+-- What a suspended tenant had accepted goes on to its end; then nothing is kept for it.
 SELECT tenant_id, allowed_models, create_time, gpu_weight
 FROM tenants
 WHERE state = 'ACTIVE'
+    OR tenant_id IN (SELECT tenant_id FROM images WHERE state = 'QUEUED'
+                     UNION ALL
+                     SELECT tenant_id FROM images WHERE state = 'RUNNING')
 ORDER BY create_time, tenant_id
 
 -- name: count_backlog

@@ -61,14 +61,31 @@ async def test_it_sees_every_active_tenant(fleet: AsyncConnection) -> None:
     assert ACME in [tenant.tenant_id for tenant in situation.tenants]
 
 
-async def test_a_suspended_tenant_is_left_out(fleet: AsyncConnection, become: Become) -> None:
+async def test_a_suspended_tenant_without_open_images_is_left_out(
+    fleet: AsyncConnection, become: Become
+) -> None:
     await become(fleet, None)
-    await fleet.execute(b"UPDATE tenants SET state = 'SUSPENDED' WHERE tenant_id = %s", [ACME])
+    await suspend(fleet)
+    await image(fleet, state="SUCCEEDED")
     await become(fleet, "atelier_fleet")
 
     situation = await situation_of(fleet)
 
     assert ACME not in [tenant.tenant_id for tenant in situation.tenants]
+
+
+@pytest.mark.parametrize("state", ["QUEUED", "RUNNING"])
+async def test_a_suspended_tenant_keeps_what_it_needs_until_its_images_have_ended(
+    fleet: AsyncConnection, become: Become, state: str
+) -> None:
+    await become(fleet, None)
+    await suspend(fleet)
+    await image(fleet, state=state)
+    await become(fleet, "atelier_fleet")
+
+    situation = await situation_of(fleet)
+
+    assert ACME in [tenant.tenant_id for tenant in situation.tenants]
 
 
 async def test_the_table_shows_the_workers_there_are_and_no_others(
@@ -140,6 +157,26 @@ async def situation_of(fleet: AsyncConnection) -> Situation:
     return await read_situation(fleet, silence_seconds=30.0, ended_since=LONG_AGO)
 
 
+async def suspend(connection: AsyncConnection) -> None:
+    await connection.execute(b"UPDATE tenants SET state = 'SUSPENDED' WHERE tenant_id = %s", [ACME])
+
+
+async def image(connection: AsyncConnection, *, state: str) -> None:
+    """An image of 1600 × 1600 pixels and 25 steps."""
+    await connection.execute(b"SET LOCAL session_replication_role = replica")
+    await connection.execute(
+        b"INSERT INTO images (tenant_id, job_id, image_id, image_number, state, tier, model,"
+        b" prompt, width, height, num_inference_steps, guidance_scale, seed, max_sequence_length,"
+        b" output_format, output_quality, hold_nanos, claim_token, end_time)"
+        b" VALUES (%(tenant)s, 'job', 'cat-of-fleet', 1, %(state)s, 'BATCH', 'mini-of-fleet', '',"
+        b" 1600, 1600, 25, 1, 1, 77, 'PNG', 90, 0,"
+        b" CASE WHEN %(state)s = 'RUNNING' THEN gen_random_uuid() END,"
+        b" CASE WHEN %(state)s = 'SUCCEEDED' THEN now() END)",
+        {"tenant": ACME, "state": state},
+    )
+    await connection.execute(b"SET LOCAL session_replication_role = origin")
+
+
 async def ended_attempt(connection: AsyncConnection, image: str, *, outcome: str) -> None:
     """An attempt that began a step, was claimed ten seconds ago, and drew for four of them."""
     await connection.execute(b"SET LOCAL session_replication_role = replica")
@@ -173,16 +210,7 @@ async def test_a_models_speed_is_what_its_newest_pictures_took(
 ) -> None:
     await become(fleet, None)
     await ended_attempt(fleet, "cat-of-fleet", outcome="SUCCEEDED")
-    await fleet.execute(b"SET LOCAL session_replication_role = replica")
-    await fleet.execute(
-        b"INSERT INTO images (tenant_id, job_id, image_id, image_number, state, tier, model,"
-        b" prompt, width, height, num_inference_steps, guidance_scale, seed, max_sequence_length,"
-        b" output_format, output_quality, hold_nanos, end_time)"
-        b" VALUES (%s, 'job', 'cat-of-fleet', 1, 'SUCCEEDED', 'BATCH', 'mini-of-fleet', '', 1600,"
-        b" 1600, 25, 1, 1, 77, 'PNG', 90, 0, now())",
-        [ACME],
-    )
-    await fleet.execute(b"SET LOCAL session_replication_role = origin")
+    await image(fleet, state="SUCCEEDED")
     await become(fleet, "atelier_fleet")
 
     # Four GPU-seconds for 1600 × 1600 × 25 = 0.064 billion pixel-steps.

@@ -1,15 +1,19 @@
 """What a studio's admin sets takes effect, and what nothing stands behind is refused."""
 
+import asyncio
+import json
 from typing import LiteralString
 
 import psycopg
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from atelier.cli.main import run
 from atelier.v1 import audit_service_pb2, image_pb2, job_service_pb2, tenant_service_pb2
 from tests.integration.fixture_types import RoleConnection
 from tests.integration.services.gateway.gateway_fixtures import (
     Client,
+    ServedGateway,
     Studio,
     create_job,
     refusal,
@@ -88,6 +92,28 @@ async def test_a_setting_that_nothing_obeys_is_refused_and_nothing_else_is_store
 
     assert (refused.code, refused.reason) == ("INVALID_ARGUMENT", "UNSUPPORTED_PARAMETER")
     assert await drawn_formats(acme, spec()) == [image_pb2.OUTPUT_FORMAT_PNG]
+
+
+async def test_the_command_line_sets_shows_and_takes_back(
+    gateway: ServedGateway, acme: Studio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def settings(*arguments: str) -> object:
+        assert acme.admin.key is not None
+        flags = ["--address", gateway.address, "--api-key", acme.admin.key, "--format", "json"]
+        capsys.readouterr()
+        assert await asyncio.to_thread(run, [*flags, "settings", *arguments]) == 0
+        told = capsys.readouterr().out
+        # The gateway serves in this process and logs beside it.
+        tenant = json.loads(told[told.index("\n{") if "\n{" in told else 0 :])
+        return tenant.get("settings", {}).get("default_output_format")
+
+    before = await settings()
+    changed = await settings("--picture-format", "webp")
+    shown = await settings()
+    taken_back = await settings("--picture-format-unset")
+
+    assert (before, changed, shown) == (None, "OUTPUT_FORMAT_WEBP", "OUTPUT_FORMAT_WEBP")
+    assert taken_back is None
 
 
 async def test_settings_are_for_the_own_admin(acme: Studio, zeta: Studio) -> None:
