@@ -38,6 +38,12 @@ def test_what_would_reach_beyond_the_queue_is_refused(broker: Broker, command: s
     assert answer.startswith("-NOPERM")
 
 
+def test_debug_is_refused_before_it_is_asked_who_may(broker: Broker) -> None:
+    answer = ask(broker, "DEBUG SLEEP 0")
+
+    assert answer.startswith("-ERR DEBUG command not allowed")
+
+
 def test_it_has_a_limit_of_memory_and_refuses_instead_of_forgetting(broker: Broker) -> None:
     answer = ask(broker, "INFO memory")
 
