@@ -26,6 +26,8 @@ class RefusalReason(StrEnum):
 
     # A token for which there was no image: a surplus, forged or repeated one.
     EMPTY_CLAIM = "EMPTY_CLAIM"
+    # A message in the queue that was no token, as the worker says.
+    GARBAGE_TOKEN = "GARBAGE_TOKEN"  # noqa: S105 - a reason, no password
     MESSAGE_INVALID = "MESSAGE_INVALID"
     SESSION_UNKNOWN = "SESSION_UNKNOWN"
     # Of an attempt that is not the worker's: lost before, another's, or never given.
@@ -41,9 +43,9 @@ class Refusals:
         self._pool = pool
         self._counts: Counter[tuple[TenantId, RefusalReason]] = Counter()
 
-    def note(self, tenant_id: TenantId, reason: RefusalReason) -> None:
+    def note(self, tenant_id: TenantId, reason: RefusalReason, *, count: int = 1) -> None:
         """Count what was not taken."""
-        self._counts[tenant_id, reason] += 1
+        self._counts[tenant_id, reason] += count
 
     async def run(self) -> None:
         """Write each second; runs until it is cancelled."""

@@ -40,6 +40,8 @@ from tenants.ids import SessionId, TenantId
 _PROGRESS_SECONDS: Final = 0.5
 _SESSIONS_MAX: Final = 1000
 _CHUNK_BYTES_MAX: Final = 1 << 20
+# What one heartbeat may add: no number that a worker makes up grows beyond what a row holds.
+_GARBAGE_PER_BEAT_MAX: Final = 10_000
 
 log = structlog.get_logger()
 
@@ -66,6 +68,7 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
         self._lease_seconds = lease_seconds
         self._unheld_seconds = unheld_seconds
         self._workers: dict[SessionId, WorkerIdentity] = {}
+        self._garbage_counted: dict[SessionId, int] = {}
 
     async def Attend(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -90,7 +93,9 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
                     writes_progress = monotonic() >= progress_due
                     if writes_progress:
                         progress_due = monotonic() + _PROGRESS_SECONDS
-                    yield truth_message(await self._beat(beat, writes_progress=writes_progress))
+                    truth = await self._beat(beat, writes_progress=writes_progress)
+                    self._count_garbage(beat.worker.session_id, request.garbage_tokens)
+                    yield truth_message(truth)
                     if monotonic() >= search_due:
                         search_due = monotonic() + self._unheld_seconds
                         await self._take_back_unheld(beat)
@@ -175,13 +180,24 @@ class TenantService(recorder_pb2_grpc.RecorderServiceServicer):
     def _remember(self, worker: WorkerIdentity) -> None:
         if worker.session_id not in self._workers and len(self._workers) >= _SESSIONS_MAX:
             # The oldest; a worker that still lives is remembered again at its next heartbeat.
-            del self._workers[next(iter(self._workers))]
+            oldest = next(iter(self._workers))
+            del self._workers[oldest]
+            self._garbage_counted.pop(oldest, None)
         self._workers[worker.session_id] = worker
+
+    def _count_garbage(self, session_id: SessionId, total: int) -> None:
+        """Count what is new; of a session that began under an earlier recorder, what comes now."""
+        new = total - self._garbage_counted.setdefault(session_id, total)
+        self._garbage_counted[session_id] = total
+        if new > 0:
+            count = min(new, _GARBAGE_PER_BEAT_MAX)
+            self._refusals.note(self._tenant_id, RefusalReason.GARBAGE_TOKEN, count=count)
 
     async def _end(self, session_id: SessionId) -> None:
         async with tenant_transaction(self._pool, self._tenant_id) as conn:
             await worker_session_store.end_session(conn, session_id)
         self._workers.pop(session_id, None)
+        self._garbage_counted.pop(session_id, None)
         log.info("session_ended", tenant=self._tenant_id, session=session_id)
 
     async def _finish(

@@ -137,6 +137,7 @@ class RecorderClient:
             interactive_slots_free=beat.interactive_slots_free,
             waiting_tokens=beat.waiting_tokens,
             engine_step_counter=beat.engine_step_counter,
+            garbage_tokens=beat.garbage_tokens,
             progress=[_progress(progress) for progress in beat.progress],
         )
 

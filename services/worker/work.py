@@ -53,6 +53,8 @@ class Beat:
     interactive_slots_free: int
     waiting_tokens: int
     engine_step_counter: int
+    # Messages in the queue that were no tokens, since the start.
+    garbage_tokens: int
     progress: Sequence[HeldProgress]
 
 

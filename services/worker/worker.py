@@ -44,6 +44,7 @@ class Worker:
         self._hurry = Event()
         self._giving_up = Event()
         self._engine: Engine | None = None
+        self._consumer: Consumer | None = None
         self._ready = False
         self._slots = Slots(
             batch_slots=settings.batch_slots, interactive_slots=settings.interactive_slots
@@ -178,6 +179,7 @@ class Worker:
                 threads=self._settings.batch_slots + self._settings.interactive_slots,
                 render_image=renderer.render_image,
             )
+            self._consumer = consumer
             self._ready = True
             self._attendance.hasten()
             consumer.start()
@@ -214,6 +216,7 @@ class Worker:
             interactive_slots_free=counts.interactive_slots_free,
             waiting_tokens=counts.waiting_tokens,
             engine_step_counter=self._engine.step_counter if self._engine else 0,
+            garbage_tokens=self._consumer.garbage_count if self._consumer else 0,
             progress=self._in_flight.progress(),
         )
 

@@ -269,6 +269,7 @@ class AttendRequest(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
+    GARBAGE_TOKENS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Chosen by the worker at its start, random."""
     model: _builtins.str
@@ -287,6 +288,8 @@ class AttendRequest(_message.Message):
     """True once the model is loaded and warm; before it the worker claims nothing."""
     process_id: _builtins.int
     """The worker's process, for the operator's eyes."""
+    garbage_tokens: _builtins.int
+    """Messages in its queue that were no tokens, since the session's start."""
     @_builtins.property
     def progress(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageProgress]:
         """The images that are being drawn, with their progress since the last heartbeat."""
@@ -304,10 +307,11 @@ class AttendRequest(_message.Message):
         progress: _abc.Iterable[Global___ImageProgress] | None = ...,
         ready: _builtins.bool = ...,
         process_id: _builtins.int = ...,
+        garbage_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_slots_free", b"batch_slots_free", "engine_step_counter", b"engine_step_counter", "gpu_id", b"gpu_id", "interactive_slots_free", b"interactive_slots_free", "model", b"model", "process_id", b"process_id", "progress", b"progress", "ready", b"ready", "session_id", b"session_id", "waiting_tokens", b"waiting_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_slots_free", b"batch_slots_free", "engine_step_counter", b"engine_step_counter", "garbage_tokens", b"garbage_tokens", "gpu_id", b"gpu_id", "interactive_slots_free", b"interactive_slots_free", "model", b"model", "process_id", b"process_id", "progress", b"progress", "ready", b"ready", "session_id", b"session_id", "waiting_tokens", b"waiting_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,6 +30,7 @@ class Session:
     ) -> None:
         self.session_id = session_id or token_hex(8)
         self.held = InFlight()
+        self.garbage_tokens = 0
         self.truth: Truth | None = None
         self.client = RecorderClient(
             socket_callee(place) if isinstance(place, Path) else place,
@@ -98,6 +99,7 @@ class Session:
             interactive_slots_free=1,
             waiting_tokens=0,
             engine_step_counter=0,
+            garbage_tokens=self.garbage_tokens,
             progress=self.held.progress(),
         )
 

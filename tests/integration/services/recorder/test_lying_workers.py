@@ -201,3 +201,21 @@ async def test_claims_of_a_session_that_never_attended_or_find_nothing_are_count
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert empty == [recorder_pb2.ClaimImageResponse()] * 3
     await until_counted(studio, {"SESSION_UNKNOWN": 1, "EMPTY_CLAIM": 3})
+
+
+async def test_garbage_in_the_queue_is_counted_once_however_often_it_is_told(
+    liar: Liar, studio: Studio
+) -> None:
+    for told in (0, 3, 3, 5):
+        liar.session.garbage_tokens = told
+        await liar.session.heard()
+
+    await until_counted(studio, {"GARBAGE_TOKEN": 5})
+
+
+async def test_a_worker_that_boasts_of_garbage_fills_no_counter(liar: Liar, studio: Studio) -> None:
+    for told in (0, 2**63 - 1):
+        liar.session.garbage_tokens = told
+        await liar.session.heard()
+
+    await until_counted(studio, {"GARBAGE_TOKEN": 10_000})

@@ -33,6 +33,7 @@ BEAT = Beat(
     interactive_slots_free=1,
     waiting_tokens=0,
     engine_step_counter=0,
+    garbage_tokens=0,
     progress=[],
 )
 
