@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 # Names in capitals are compile-time constants, as Triton has it; all types are Triton's own.
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportGeneralTypeIssues=false
 
 
 def parts_of(width: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ starts cold in seconds. docs/decisions/ has the page.
 import torch
 
 # A kernel is launched by kernel[grid](...), which no type of Triton's tells.
-# pyright: reportIndexIssue=false
+# pyright: reportIndexIssue=false, reportCallIssue=false
 from services.engine.mmdit.quantised_rows import E4M3, QuantisedRows
 from services.engine.mmdit.row_kernels import (
     attended_kernel,

@@ -6,7 +6,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 # A kernel is launched by kernel[grid](...), which no type of Triton's tells.
-# pyright: reportIndexIssue=false
+# pyright: reportIndexIssue=false, reportArgumentType=false
 from services.engine.vae.norm_kernels import apply_kernel, partial_sums_kernel, statistics_kernel
 
 # Numbers in one tile, and programs that gather sums: four for each of Hopper's 132 processors.
