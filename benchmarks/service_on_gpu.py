@@ -22,7 +22,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -157,11 +157,11 @@ REHEARSAL: Final = Plan(
 class Report:
     """Results so far; each part is on disk before the next begins."""
 
-    def __init__(self, path: Path, *, card: str) -> None:
+    def __init__(self, path: Path, *, card: str, parts: Sequence[str]) -> None:
         self._path = path
         self.result: dict[str, Any] = {
             "question": "How does the whole service do on one card?",
-            "command": "python benchmarks/service_on_gpu.py",
+            "command": f"python benchmarks/service_on_gpu.py --only {' '.join(parts)}",
             "card": card,
             "torch": torch.__version__,
             "machine": describe_machine(),
@@ -186,7 +186,9 @@ def main() -> None:
         parser.error("there is no NVIDIA driver here; --rehearse runs on the processor")
     prefix = "rehearsed_" if arguments.rehearse else ""
     card = counters[0].facts.display_name if counters else "none: a rehearsal on the processor"
-    report = Report(arguments.output / f"{prefix}service_on_gpu.json", card=card)
+    report = Report(
+        arguments.output / f"{prefix}service_on_gpu.json", card=card, parts=arguments.only
+    )
     with tempfile.TemporaryDirectory(prefix="atelier-card-", ignore_cleanup_errors=True) as folder:
         # PostgreSQL may run as another user.
         Path(folder).chmod(0o755)

@@ -365,11 +365,9 @@ async def test_every_session_of_postgresql_ended_at_once_costs_only_time(
     await assert_survived(site, client, job)
 
 
-async def has_ended(process: psutil.Process) -> bool | None:
-    """Whether it runs no more; one that its parent has not collected yet has ended too."""
-    with suppress(psutil.NoSuchProcess):
-        return process.status() == psutil.STATUS_ZOMBIE or None
-    return True
+async def has_gone(process: psutil.Process) -> bool | None:
+    """Whether it has ended and its parent has collected it."""
+    return None if process.is_running() else True
 
 
 @pytest.mark.timeout(240)
@@ -397,7 +395,7 @@ async def test_sigterm_lets_each_process_end_by_itself_and_costs_no_image(
     process.terminate()
 
     # Whoever takes longer is killed by the supervisor, or by the fleet, and says no last words.
-    await eventually(partial(has_ended, process), seconds=limit_seconds, what=f"{name}'s end")
+    await eventually(partial(has_gone, process), seconds=limit_seconds, what=f"{name}'s end")
     assert site.log(name).count(last_words) == said_before + 1
     await site.replaced(name, process.pid)
     await assert_survived(site, client, job)
