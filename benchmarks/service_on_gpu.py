@@ -40,6 +40,7 @@ from benchmarks.parts.service_bench import (
     step_rates,
     summary,
 )
+from benchmarks.parts.timeline import Stretch, where_time_went
 from metering import nvml
 from services.engine.devices import choose_device
 from services.engine.drawing_model import DiffusionModel
@@ -279,7 +280,11 @@ def steady(bench: Bench, plan: Plan) -> dict[str, Any]:
     """From the first image's start to the last one's end, pictures encoded, stored and charged."""
     images = bench.finish("acme", bench.order("acme", plan.large, plan.steady_images))
     seconds = seconds_between(images)
-    return {**receipts_of(images), "seconds_per_image": round(seconds / len(images), 3)}
+    return {
+        **receipts_of(images),
+        "seconds_per_image": round(seconds / len(images), 3),
+        "timeline": bench.timeline(images),
+    }
 
 
 def many(bench: Bench, plan: Plan, folder: Path) -> dict[str, Any]:
@@ -361,37 +366,52 @@ def bill(bench: Bench) -> dict[str, Any]:
     }
 
 
-class _NoMarks:
-    """Nobody meters the engine alone."""
+class _KeptMarks:
+    """Nobody meters the engine alone; its marks say where its time went."""
+
+    def __init__(self) -> None:
+        self.stretches: list[Stretch] = []
 
     def begin(self, kind: MarkKind, start_nanos: int) -> None: ...
 
-    def end(self, mark: Mark) -> None: ...
+    def end(self, mark: Mark) -> None:
+        self.stretches.append(
+            Stretch(
+                start_seconds=mark.start_nanos / 1e9,
+                end_seconds=mark.end_nanos / 1e9,
+                image_count=len(mark.work),
+            )
+        )
 
 
 def alone(plan: Plan, model: Path, in_service: dict[str, Any] | None) -> dict[str, Any]:
     """The same images by the engine in this process; the service's rate against it."""
     device = choose_device("auto")
+    marks = _KeptMarks()
     loaded = load_model(
         str(model),
         device=device.device,
         dtype=device.dtype,
-        marks=_NoMarks(),
+        marks=marks,
         arithmetic=device.arithmetic,
     )
     engine = Engine(
         model=DiffusionModel(loaded),
         batch_slots=BATCH_SLOTS,
         interactive_slots=1,
-        marks=_NoMarks(),
+        marks=marks,
     )
     engine.start()
     _draw(engine, plan, BATCH_SLOTS, first=1000)
+    began = time.monotonic()
     seconds = _draw(engine, plan, plan.steady_images, first=0)
     engine.close()
     found: dict[str, Any] = {
         "precision": device.precision,
         "seconds_per_image": round(seconds / plan.steady_images, 3),
+        "timeline": where_time_went(
+            marks.stretches, start_seconds=began, end_seconds=began + seconds
+        ),
     }
     if in_service is not None:
         served = in_service["seconds_per_image"]

@@ -30,6 +30,7 @@ from atelier.v1.price_pb2 import (
     PriceVersion,
 )
 from atelier.v1.tenant_service_pb2 import Tenant
+from benchmarks.parts.timeline import Stretch, where_time_went
 from services.standalone.installation import RunningInstallation
 
 PER_IMAGE_NANOS: Final = 20_000_000
@@ -44,6 +45,18 @@ SELECT coalesce(sum(extract(
     epoch FROM least(end_time, %(end)s) - greatest(start_time, %(start)s))), 0)
 FROM energy_segments
 WHERE kind = 'WORK' AND end_time > %(start)s AND start_time < %(end)s
+"""
+_STRETCHES: Final = """
+SELECT
+    extract(epoch FROM segments.start_time)::float8,
+    extract(epoch FROM segments.end_time)::float8,
+    (SELECT count(*) FROM energy_shares AS shares
+     WHERE shares.gpu_id = segments.gpu_id AND shares.epoch = segments.epoch
+        AND shares.number = segments.number)
+FROM energy_segments AS segments
+WHERE segments.kind = 'WORK'
+    AND segments.start_time >= to_timestamp(%(start)s)
+    AND segments.end_time <= to_timestamp(%(end)s)
 """
 
 
@@ -144,6 +157,24 @@ class Bench:
             row = connection.execute(_WORKED, moments).fetchone()
         assert row is not None
         return float(row[0]) / (int(end_time) - int(start_time))
+
+    def timeline(self, images: list[Image]) -> dict[str, Any]:
+        """Where the card's time went while these images were drawn, as the meter booked it."""
+        url = self.installation.database_urls["atelier_housekeeper"]
+        bounds = {
+            "start": min(image.start_time.ToNanoseconds() for image in images) / 1e9,
+            "end": max(image.end_time.ToNanoseconds() for image in images) / 1e9,
+        }
+        with psycopg.connect(url) as connection:
+            rows = connection.execute(_STRETCHES, bounds).fetchall()
+        return where_time_went(
+            [
+                Stretch(start_seconds=start, end_seconds=end, image_count=count)
+                for start, end, count in rows
+            ],
+            start_seconds=bounds["start"],
+            end_seconds=bounds["end"],
+        )
 
     def kill_worker(self) -> int:
         """SIGKILL for the one worker; return its process id."""
