@@ -1,35 +1,15 @@
 """The gRPC server: services behind the guard, health and reflection beside it."""
 
-from dataclasses import dataclass
-from typing import Final, get_type_hints
+from typing import Final
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from atelier.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
-from atelier.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
-from atelier.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
-from atelier.v1.fleet_service_pb2_grpc import add_FleetServiceServicer_to_server
-from atelier.v1.image_service_pb2_grpc import add_ImageServiceServicer_to_server
-from atelier.v1.installation_service_pb2_grpc import add_InstallationServiceServicer_to_server
-from atelier.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
-from atelier.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
-from atelier.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
-from atelier.v1.usage_service_pb2_grpc import add_UsageServiceServicer_to_server
-from services.gateway.api_key_service import ApiKeyService
-from services.gateway.audit_service import AuditService
-from services.gateway.billing_service import BillingService
 from services.gateway.errors import AddressTakenError
-from services.gateway.fleet_service import FleetService
-from services.gateway.image_service import ImageService
-from services.gateway.installation_service import InstallationService
-from services.gateway.job_service import JobService
-from services.gateway.model_service import ModelService
+from services.gateway.servicers import Servicers
 from services.gateway.services_table import SERVICES
-from services.gateway.tenant_service import TenantService
-from services.gateway.usage_service import UsageService
 from services.transport.server_certificates import ReloadedCertificates
 from services.transport.tls_files import TlsFiles
 
@@ -37,39 +17,6 @@ from services.transport.tls_files import TlsFiles
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 _KEEP_ALIVE_MILLISECONDS: Final = 30_000
 _PING_MILLISECONDS_MIN: Final = 5_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Servicers:
-    """One object for each service of the contract."""
-
-    jobs: JobService
-    images: ImageService
-    models: ModelService
-    usage: UsageService
-    billing: BillingService
-    tenants: TenantService
-    api_keys: ApiKeyService
-    fleet: FleetService
-    audit: AuditService
-    installation: InstallationService
-
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Register them."""
-        add_JobServiceServicer_to_server(self.jobs, server)
-        add_ImageServiceServicer_to_server(self.images, server)
-        add_ModelServiceServicer_to_server(self.models, server)
-        add_UsageServiceServicer_to_server(self.usage, server)
-        add_BillingServiceServicer_to_server(self.billing, server)
-        add_TenantServiceServicer_to_server(self.tenants, server)
-        add_ApiKeyServiceServicer_to_server(self.api_keys, server)
-        add_FleetServiceServicer_to_server(self.fleet, server)
-        add_AuditServiceServicer_to_server(self.audit, server)
-        add_InstallationServiceServicer_to_server(self.installation, server)
-
-
-# In the order of the contract's files; what they leave out answers UNIMPLEMENTED.
-SERVICER_TYPES: Final = tuple(get_type_hints(Servicers).values())
 
 
 def build_server(

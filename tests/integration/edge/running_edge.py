@@ -23,8 +23,8 @@ from atelier.retries import NO_RETRIES, RetryPolicy
 from atelier.v1.api_key_service_pb2 import ApiKey, KeyRole
 from atelier.v1.money_pb2 import Money
 from atelier.v1.tenant_service_pb2 import Tenant
-from services.gateway.__main__ import serving
 from services.gateway.bootstrap import make_first_operator_key
+from services.gateway.serving import serving
 from tenants.ids import TenantId
 from tenants.launchers.child_process import ChildProcess, end, is_running, start_child
 from tests.architecture.source_tree import ROOT

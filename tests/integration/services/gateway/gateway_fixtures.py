@@ -33,8 +33,8 @@ from atelier.v1 import (
     tenant_service_pb2_grpc,
     usage_service_pb2_grpc,
 )
-from services.gateway.__main__ import serving
 from services.gateway.bootstrap import make_first_operator_key
+from services.gateway.serving import serving
 from services.gateway.settings import Settings
 from tests.integration.fixture_types import Postgres
 

@@ -24,8 +24,8 @@ from atelier.v1 import (
     model_service_pb2,
     tenant_service_pb2,
 )
-from services.gateway.__main__ import serving
 from services.gateway.bootstrap import make_first_operator_key
+from services.gateway.serving import serving
 from tests.integration.fixture_types import Postgres
 from tests.integration.services.gateway.gateway_fixtures import (
     PEPPER,

@@ -15,8 +15,8 @@ from atelier.errors import CallError, UnavailableError
 from atelier.retries import NO_RETRIES
 from atelier.v1.api_key_service_pb2 import ApiKey, KeyRole
 from atelier.v1.tenant_service_pb2 import Tenant
-from services.gateway.__main__ import serving
 from services.gateway.bootstrap import make_first_operator_key
+from services.gateway.serving import serving
 from tests.integration.certificates import issue
 from tests.integration.fixture_types import Postgres
 from tests.integration.services.gateway.gateway_fixtures import PEPPER, gateway_settings

@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from services.gateway.server import SERVICER_TYPES
+from services.gateway.servicers import SERVICER_TYPES
 from services.gateway.services_table import not_implemented_calls
 
 README = Path(__file__).resolve().parents[4] / "README.md"
