@@ -9,8 +9,8 @@ from psycopg.rows import scalar_row
 
 from database.queries import load_queries
 from metering.usage_records import UsageOutcome
+from services.jobs.charging import release_unfinished
 from services.jobs.errors import InvalidTransitionError
-from services.jobs.finishes import release_unfinished
 from services.jobs.image_moves import leave_queued
 from services.jobs.image_states import TERMINAL_JOB_STATES, Actor, ImageState
 from services.jobs.job_moves import Move, book_moves, lock_job, tell_workers

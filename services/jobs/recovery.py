@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from database.queries import load_queries
 from database.rows import typed_row
 from metering.usage_records import UsageOutcome
-from services.jobs.finishes import release_unfinished
+from services.jobs.charging import release_unfinished
 from services.jobs.image_moves import (
     EndedAttempt,
     MovedImage,

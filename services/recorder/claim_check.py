@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.jobs.finishes import ExpectedPicture
+from services.jobs.picture_store import ExpectedPicture
 from services.recorder.errors import MessageInvalidError
 from services.recorder.finished_attempt import FinishedAttempt
 

@@ -15,14 +15,10 @@ import structlog
 from database.pool import Pool, tenant_transaction
 from metering import energy_store
 from services.jobs import finishes
-from services.jobs.finishes import (
-    DrawnAttempt,
-    DrawnEnergy,
-    ExpectedPicture,
-    FinishAnswer,
-    NewPicture,
-)
+from services.jobs.charging import DrawnAttempt, DrawnEnergy
+from services.jobs.finishes import FinishAnswer
 from services.jobs.image_states import ImageState
+from services.jobs.picture_store import ExpectedPicture, NewPicture, expected_picture
 from services.jobs.records import AttemptKey
 from services.recorder.claim_check import check_claim
 from services.recorder.errors import MessageInvalidError, PictureRefusedError, SpoolUnusableError
@@ -102,7 +98,7 @@ class Finishing:
     ) -> ExpectedPicture | FinishAnswer:
         """What must arrive; the answer at once for an attempt that has ended or never was."""
         async with tenant_transaction(self.pool, tenant_id) as conn:
-            expected = await finishes.expected_picture(conn, key)
+            expected = await expected_picture(conn, key)
             return expected or await finishes.late_answer(conn, key)
 
     async def _receive(

@@ -12,7 +12,7 @@ from grpc import aio
 
 from database.pool import UNREACHABLE_ERRORS, Pool, tenant_transaction
 from services.internal.v1 import recorder_pb2, recorder_pb2_grpc
-from services.jobs import finishes
+from services.jobs import picture_store
 from services.object_store import STORE_ERRORS, ObjectStoreDoor
 from services.recorder.conversions import image_id_of
 from services.recorder.errors import MessageInvalidError
@@ -44,7 +44,7 @@ class PictureService(recorder_pb2_grpc.RecorderServiceServicer):
             tenant_id = TenantId(request.tenant_id)
             image_id = image_id_of(request.image_id)
             async with tenant_transaction(self._pool, tenant_id) as conn:
-                picture = await finishes.spooled_picture(
+                picture = await picture_store.spooled_picture(
                     conn, tenant_id=tenant_id, image_id=image_id
                 )
             if picture is None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from PIL import Image, UnidentifiedImageError
 
-from services.jobs.finishes import ExpectedPicture
+from services.jobs.picture_store import ExpectedPicture
 from services.recorder.errors import PictureRefusedError
 
 _CONTENT_TYPES: Final = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}

@@ -8,8 +8,8 @@ import obstore
 import structlog
 
 from database.pool import UNREACHABLE_ERRORS, Pool, tenant_transaction, transaction
-from services.jobs import finishes
-from services.jobs.finishes import SpooledPicture
+from services.jobs import picture_store
+from services.jobs.picture_store import SpooledPicture
 from services.object_store import STORE_ERRORS, ObjectStoreDoor
 from services.recorder.spool import Spool
 
@@ -37,7 +37,7 @@ class Uploader:
     async def sweep(self) -> None:
         """Delete files that no accepted picture needs; only before anybody may send pictures."""
         async with transaction(self._pool) as conn:
-            pictures = await finishes.pictures_to_store(conn, limit=1_000_000)
+            pictures = await picture_store.pictures_to_store(conn, limit=1_000_000)
         stray_count = self._spool.remove_all_but({picture.spool_name for picture in pictures})
         log.info("spool_swept", waiting_pictures=len(pictures), stray_files=stray_count)
 
@@ -57,7 +57,7 @@ class Uploader:
         """Store what waits; False when something refused and should be asked again later."""
         try:
             async with transaction(self._pool) as conn:
-                pictures = await finishes.pictures_to_store(conn, limit=_PICTURES_AT_ONCE)
+                pictures = await picture_store.pictures_to_store(conn, limit=_PICTURES_AT_ONCE)
             for picture in pictures:
                 await self._store_picture(picture)
         except (*STORE_ERRORS, *UNREACHABLE_ERRORS) as error:
@@ -76,7 +76,9 @@ class Uploader:
             log.error("picture_missing", tenant=picture.tenant_id, image=picture.image_id)
             return
         async with tenant_transaction(self._pool, picture.tenant_id) as conn:
-            await finishes.mark_stored(conn, tenant_id=picture.tenant_id, image_id=picture.image_id)
+            await picture_store.mark_stored(
+                conn, tenant_id=picture.tenant_id, image_id=picture.image_id
+            )
         self._spool.remove(picture.spool_name)
 
     async def _is_stored(self, picture: SpooledPicture) -> bool:

@@ -64,7 +64,7 @@ CODE_MUTANTS: Final = (
     ),
     _mutant(
         "the latest price instead of the pinned one",
-        "services/jobs/finishes.py",
+        "services/jobs/charging.py",
         "price = await get_price(conn, job.price_id)",
         "from metering.price_book import list_prices; price = (await list_prices(conn, limit=1, currency=job.currency))[0]",
         f"{MONEY}/test_tiered_prices.py",

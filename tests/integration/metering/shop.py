@@ -26,7 +26,8 @@ from metering.price_document import (
 from metering.rating import OrderedImage, ceiling_nanos
 from metering.usage_records import BatchShare
 from services.jobs import claims, finishes, job_store, worker_session_store
-from services.jobs.finishes import DrawnAttempt, DrawnEnergy, NewPicture
+from services.jobs.charging import DrawnAttempt, DrawnEnergy
+from services.jobs.picture_store import NewPicture
 from services.jobs.records import ClaimedImage, ImageSpec, NewImage, NewJob, WorkerIdentity
 from services.jobs.worker_session_store import Heartbeat
 from tenants.ids import GpuId, ImageId, JobId, KeyId, SessionId, TenantId

@@ -13,7 +13,9 @@ from metering.energy_source import EnergySource
 from metering.usage_records import BatchShare
 from services.internal.v1 import recorder_pb2_grpc
 from services.jobs import claims, finishes, worker_session_store
-from services.jobs.finishes import DrawnAttempt, DrawnEnergy, FinishAnswer, NewPicture
+from services.jobs.charging import DrawnAttempt, DrawnEnergy
+from services.jobs.finishes import FinishAnswer
+from services.jobs.picture_store import NewPicture
 from services.jobs.records import AttemptKey, ClaimedImage, WorkerIdentity
 from services.jobs.worker_session_store import Heartbeat
 from services.object_store import ObjectStoreDoor

@@ -39,9 +39,10 @@ from services.jobs import (
     recovery,
     worker_session_store,
 )
+from services.jobs.charging import DrawnAttempt, DrawnEnergy
 from services.jobs.errors import InvalidTransitionError
-from services.jobs.finishes import DrawnAttempt, DrawnEnergy, NewPicture
 from services.jobs.image_states import LOST_ATTEMPTS_MAX
+from services.jobs.picture_store import NewPicture
 from services.jobs.records import AttemptKey, ImageSpec, NewImage, NewJob, WorkerIdentity
 from services.jobs.requests import claim_request, complete_request
 from services.jobs.worker_session_store import Heartbeat, RunningAttempt

@@ -15,9 +15,11 @@ from metering.price_document import Component, PriceComponent, PriceDocument, Ti
 from metering.usage_records import BatchShare, get_receipts
 from services.jobs import claims, finishes, job_store, recovery, worker_session_store
 from services.jobs.cancellation import cancel_job
+from services.jobs.charging import DrawnAttempt, DrawnEnergy
 from services.jobs.errors import RequestIdReusedError
-from services.jobs.finishes import DrawnAttempt, DrawnEnergy, FinishAnswer, NewPicture
+from services.jobs.finishes import FinishAnswer
 from services.jobs.image_states import ImageState, JobState
+from services.jobs.picture_store import NewPicture
 from services.jobs.records import (
     AttemptKey,
     ClaimedImage,

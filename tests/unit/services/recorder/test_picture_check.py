@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from services.jobs.finishes import ExpectedPicture
+from services.jobs.picture_store import ExpectedPicture
 from services.recorder.errors import PictureRefusedError
 from services.recorder.picture_check import check_picture, content_type_of
 from tenants.ids import GpuId, SessionId
