@@ -34,12 +34,18 @@ class Attendance:
         self._heartbeat_seconds = heartbeat_seconds
         self._beat = beat
         self._take_truth = take_truth
+        self._turns = 0
         self._news = Event()
         self._closing = Event()
         self._thread = Thread(target=self._attend_until_closed, name="attendance", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def turns(self) -> int:
+        """Grows with each heartbeat, and with each attempt to reach the recorder."""
+        return self._turns
 
     def hasten(self) -> None:
         """Something changed that the recorder should know now."""
@@ -53,6 +59,7 @@ class Attendance:
 
     def _attend_until_closed(self) -> None:
         while not self._closing.is_set():
+            self._turns += 1
             try:
                 for truth in self._recorder.attend(self._beats()):
                     self._take_truth(truth)
@@ -64,6 +71,7 @@ class Attendance:
         while True:
             is_last = self._closing.is_set()
             self._news.clear()
+            self._turns += 1
             yield self._beat()
             if is_last:
                 return

@@ -8,7 +8,7 @@ import structlog
 
 from services.dispatch.celery_app import RENDER_IMAGE, tenant_app
 from services.transport.broker_places import BrokerPlace
-from services.worker.token_transport import ON_GARBAGE, token_url
+from services.worker.token_transport import ON_GARBAGE, ON_TURN, token_url
 
 _STOP_SECONDS: Final = 5.0
 
@@ -30,11 +30,13 @@ class Consumer:
         app = tenant_app(broker)
         app.conf.update(broker_read_url=token_url(broker))
         app.conf.broker_transport_options[ON_GARBAGE] = self._note_garbage
+        app.conf.broker_transport_options[ON_TURN] = self._note_turn
         # Celery's threads look tasks up in the process's default app. A shared task would be there
         # as well, but once for all: a second consumer's tokens would run the first one's.
         app.set_default()
         app.task(name=RENDER_IMAGE, shared=False)(render_image)
         self._garbage_count = 0
+        self._turns = 0
         # WorkController, not Worker: the process's signals are the worker's own.
         self._controller = cast(
             "_WorkController",
@@ -61,6 +63,11 @@ class Consumer:
         """How many messages were no tokens since the start."""
         return self._garbage_count
 
+    @property
+    def turns(self) -> int:
+        """Grows with each round of Celery's loop, and with each attempt to reach the broker."""
+        return self._turns
+
     def stop(self) -> None:
         """Fetch no more tokens; those in our threads have ended when the slots are draining."""
         stopper = Thread(target=self._controller.stop, name="consumer-stop", daemon=True)
@@ -73,3 +80,6 @@ class Consumer:
         """Only Celery's one thread reads from the broker."""
         self._garbage_count += 1
         log.warning("garbage_in_queue", reason=reason, garbage_count=self._garbage_count)
+
+    def _note_turn(self) -> None:
+        self._turns += 1

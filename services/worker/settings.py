@@ -81,6 +81,17 @@ class Settings(BaseSettings):
     drain_seconds: PositiveFloat = 100.0
     # More than three times the slowest step; load and compile do not count.
     engine_stall_seconds: PositiveFloat = 120.0
+    turn_seconds_max: PositiveFloat = Field(
+        default=120.0,
+        description="a worker that neither tries to reach its broker or its recorder for so long "
+        "ends itself; trying in vain is no hanging",
+    )
+    pulse_path: Path | None = Field(
+        default=None, description="where to write each second until when it counts as alive"
+    )
+    pulse_grace_seconds: PositiveFloat = Field(
+        default=30.0, description="so much longer than the bounds above, for it ends itself first"
+    )
 
     @property
     def memory_wish(self) -> MemoryWish:

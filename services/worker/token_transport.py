@@ -20,6 +20,7 @@ from services.transport.broker_places import BrokerPlace
 
 # What a transport is told by, in `broker_transport_options`.
 ON_GARBAGE: Final = "on_garbage"
+ON_TURN: Final = "on_turn"
 _NO_ARGUMENTS: Final = b64encode(b"[[], {}, {}]").decode()
 
 
@@ -44,10 +45,24 @@ class TokenTransport(redis.Transport):
 
     Channel = TokenChannel
 
+    def establish_connection(self) -> Any:  # noqa: ANN401 - kombu has no types here
+        """Connect, which is also what a consumer does again and again while there is no broker."""
+        self._turn()()
+        return cast("Any", super()).establish_connection()
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ANN401 - likewise
+        """Let the consumer's loop tell each of its rounds, also those in which nothing came."""
+        cast("Any", super()).register_with_event_loop(connection, loop)
+        # A set: after a lost connection the same callable is there once, not twice.
+        loop.on_tick.add(self._turn())
+
     def on_garbage(self, reason: str) -> None:
         """Tell whoever counts; of the content nothing is told."""
         tell: Callable[[str], None] = cast("Any", self).client.transport_options[ON_GARBAGE]
         tell(reason)
+
+    def _turn(self) -> Callable[[], None]:
+        return cast("Any", self).client.transport_options[ON_TURN]
 
     def _deliver(self, message: object, queue: str | None) -> None:
         if queue is not None and _is_token(message):

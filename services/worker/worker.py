@@ -19,11 +19,11 @@ from services.worker.attendance import Attendance
 from services.worker.consumer import Consumer
 from services.worker.in_flight import InFlight
 from services.worker.meter_client import MeterClient
+from services.worker.pulse import Loop, Pulse
 from services.worker.recorder_client import RecorderClient
 from services.worker.rendering import Renderer
 from services.worker.settings import Settings
 from services.worker.slots import Slots
-from services.worker.stall_watch import watch_for_stall
 from services.worker.work import Beat, Truth
 from tenants.ids import GpuId, SessionId, gpu_id_of
 
@@ -78,6 +78,12 @@ class Worker:
             beat=self._beat,
             take_truth=self._take_truth,
         )
+        self._pulse = Pulse(settings.pulse_path, grace_seconds=settings.pulse_grace_seconds)
+        self._attending = Loop(
+            name="attendance",
+            turns=lambda: self._attendance.turns,
+            turn_seconds_max=settings.turn_seconds_max,
+        )
 
     def _given_gpu(self) -> GpuId:
         """Name the card that a pod was given as the meter does: by its UUID."""
@@ -102,11 +108,13 @@ class Worker:
         """
         self._marks.start()
         self._attendance.start()
+        self._pulse.start(self._attending)
         try:
             self._engine = self._start_engine()
             self._serve(self._engine)
         finally:
             self._giving_up.set()
+            self._pulse.close()
             self._attendance.close()
             if self._engine is not None:
                 self._engine.close()
@@ -158,11 +166,6 @@ class Worker:
         )
 
     def _serve(self, engine: Engine) -> None:
-        watch_for_stall(
-            step_counter=lambda: engine.step_counter,
-            stall_seconds=self._settings.engine_stall_seconds,
-            closing=self._giving_up,
-        )
         with ThreadPoolExecutor(_FINISHERS, thread_name_prefix="finish") as finishers:
             renderer = Renderer(
                 engine=engine,
@@ -183,8 +186,20 @@ class Worker:
             self._ready = True
             self._attendance.hasten()
             consumer.start()
+            drawing = Loop(
+                name="engine",
+                turns=lambda: engine.step_counter,
+                turn_seconds_max=self._settings.engine_stall_seconds,
+            )
+            fetching = Loop(
+                name="consumer",
+                turns=lambda: consumer.turns,
+                turn_seconds_max=self._settings.turn_seconds_max,
+            )
+            self._pulse.watch(self._attending, drawing, fetching, ready=True)
             log.info("ready", gpu=self._gpu_id, model=self._settings.model_name)
             self._wait_for_the_end(consumer)
+            self._pulse.watch(self._attending, drawing, ready=False)
             self._drain(engine, consumer)
 
     def _wait_for_the_end(self, consumer: Consumer) -> None:

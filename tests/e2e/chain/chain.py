@@ -5,6 +5,7 @@ Leases are short, so that what is lost comes back within seconds; all else is as
 
 import asyncio
 import signal
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -150,6 +151,18 @@ class Chain:
         assert [row["amount_nanos"] for row in rows] == [PRICE_NANOS] * image_count
         assert await self.studio.violations() == {}
 
+    def pulse_path(self, gpu_id: str) -> Path:
+        """Where a device's worker tells until when it is alive."""
+        return self.run.path / f"pulse-{gpu_id}"
+
+    async def probe(self, gpu_id: str = "cpu-0") -> int:
+        """Ask as Kubernetes does whether a worker lives and takes images; 0: yes."""
+        asked = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "services.worker.alive"),
+            *(str(self.pulse_path(gpu_id)), "--ready"),
+        )
+        return await asked.wait()
+
     def _worker(self, gpu_id: str, **settings: object) -> Process:
         self.run.gpu_directory(self.studio.tenant_id, gpu_id).mkdir(exist_ok=True)
         return self._process(
@@ -165,6 +178,7 @@ class Chain:
                 "interactive_slots": 1,
                 "heartbeat_seconds": 0.2,
                 "drain_seconds": 20.0,
+                "pulse_path": self.pulse_path(gpu_id),
             }
             | settings,
         )

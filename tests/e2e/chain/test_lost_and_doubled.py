@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from services.jobs.image_states import ImageState, JobState
+from services.worker.alive import objection
 from tests.e2e.chain.chain import Chain
 from tests.integration.installation import eventually, spec
 
@@ -83,10 +84,16 @@ async def test_a_worker_frozen_past_its_lease_comes_too_late(chain: Chain) -> No
     frozen = await chain.worker("cpu-0")
     job = await chain.submit(SLOW)
     image_id = await chain.until_drawing(job)
+    # Busy with a long picture it is alive; stopped it says nothing any more.
+    assert await chain.probe() == 0
     frozen.send(signal.SIGSTOP)
     await chain.worker("cpu-1")
+    last_pulse = chain.pulse_path("cpu-0").read_text()
 
     await chain.studio.until_state(image_id, ImageState.SUCCEEDED)
+    assert chain.pulse_path("cpu-0").read_text() == last_pulse
+    alive_until_nanos = int(last_pulse.split()[0])
+    assert objection(last_pulse, now_nanos=alive_until_nanos + 1, must_be_ready=False) is not None
     frozen.send(signal.SIGCONT)
 
     await chain.assert_each_image_is_billed_once(job, image_count=1)
@@ -95,6 +102,8 @@ async def test_a_worker_frozen_past_its_lease_comes_too_late(chain: Chain) -> No
     await asyncio.to_thread(chain.workers["cpu-1"].stop)
     again = await chain.submit(spec())
     await chain.assert_each_image_is_billed_once(again, image_count=1)
+    assert chain.pulse_path("cpu-0").read_text() != last_pulse
+    assert await chain.probe() == 0
     # It forgot the lost attempt: its end waits for nothing.
     assert await asyncio.to_thread(frozen.stop) == 0
 

@@ -5,12 +5,15 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 import redis
 
 from services.dispatch.celery_app import RENDER_IMAGE, tenant_app
+from services.transport.broker_places import BrokerPlace
 from services.worker.consumer import Consumer
 from tests.integration.fixture_types import Broker
 from tests.integration.installation import eventually
@@ -34,6 +37,15 @@ class Claims:
             return found == (count, garbage) or None
 
         await eventually(so_many, what=f"{count} claims and {garbage} pieces of garbage")
+
+
+async def until_turned(consumer: Consumer, *, turns: int) -> None:
+    before = consumer.turns
+
+    async def turned() -> bool | None:
+        return consumer.turns >= before + turns or None
+
+    await eventually(turned, what=f"{turns} turns of the consumer")
 
 
 @pytest.fixture
@@ -121,3 +133,34 @@ async def test_garbage_is_counted_asks_nothing_and_a_genuine_token_runs_after_ea
 
     assert claims.consumer.is_alive
     assert (queue.llen(QUEUE), queue.exists("unacked")) == (0, 0)
+
+
+async def test_a_consumer_comes_round_while_every_thread_of_it_draws(
+    broker: Broker, queue: "redis.Redis"
+) -> None:
+    drawn, held = Event(), Event()
+
+    def draw_long() -> None:
+        held.set()
+        drawn.wait()
+
+    consumer = Consumer(broker=broker.place, queue=QUEUE, threads=1, render_image=draw_long)
+    consumer.start()
+    queue.lpush(QUEUE, *[json.dumps(genuine_token(broker, queue))] * 3)
+    assert await asyncio.to_thread(held.wait, 60)
+
+    await until_turned(consumer, turns=2)
+
+    drawn.set()
+    await asyncio.to_thread(consumer.stop)
+
+
+async def test_a_consumer_without_a_broker_is_seen_to_try_again(tmp_path: Path) -> None:
+    nowhere = BrokerPlace(listens_at=tmp_path / "nothing.sock")
+    consumer = Consumer(broker=nowhere, queue=QUEUE, threads=1, render_image=Claims().render_image)
+    consumer.start()
+
+    await until_turned(consumer, turns=2)
+
+    assert consumer.is_alive
+    await asyncio.to_thread(consumer.stop)
