@@ -14,6 +14,7 @@ for attention.
 
 import argparse
 import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -248,6 +249,16 @@ def choose(names: list[str], device: torch.device) -> dict[str, Arithmetic]:
     return {name: choose_arithmetic(OURS[name], capability=capability) for name in names}
 
 
+def command_of(asked: argparse.Namespace) -> str:
+    """What was asked for, as it can be asked again; where it was written to is nobody's matter."""
+    words = ["python", "benchmarks/engine_on_gpu.py", "--model", asked.model]
+    if asked.backends:
+        words += ["--backends", *asked.backends]
+    if asked.without_diffusers:
+        words.append("--without-diffusers")
+    return shlex.join(words)
+
+
 def main() -> None:
     """Measure and write the result file."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
@@ -266,7 +277,7 @@ def main() -> None:
     result = {
         "device": card,
         "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python benchmarks/engine_on_gpu.py --model {bench.name}",
+        "command": command_of(asked),
         "versions": versions(),
         "attention": {name: str(one.attention_kernel) for name, one in chosen.items()},
         "rows": [asdict(row) for row in rows],

@@ -76,6 +76,14 @@ class Bench:
     def studio(self, tenant: str) -> atelier.Client:
         return atelier.Client(self.address, api_key=self.keys[tenant])
 
+    def allow(self, duty_cycle: float) -> None:
+        """Set how much of its time the card may work; returns when the fleet goes by it."""
+        with self.operator() as operator:
+            operator.set_power_policy(temperature_celsius_max=85, duty_cycle_max=duty_cycle)
+            for news in operator.watch_gpus():
+                if all(gpu.duty_cycle == duty_cycle for gpu in news.gpus):
+                    return
+
     def order(self, tenant: str, spec: ImageSpec, count: int) -> Job:
         with self.studio(tenant) as studio:
             return studio.order_job([JobSpec(image=spec, count=count)])
