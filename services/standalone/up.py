@@ -1,5 +1,9 @@
 """`make up`: everything runs until Ctrl-C."""
 
+import shutil
+import sys
+from pathlib import Path
+
 from services.standalone.first_start import draws_with_random_weights
 from services.standalone.installation import RunningInstallation, running_installation
 from services.standalone.process_orders import Installation
@@ -21,12 +25,19 @@ def _console_lines(installation: Installation) -> list[str]:
     return [f"The console is at http://{installation.console_address}; log in with an API key."]
 
 
+def path_lines(interpreter: Path, *, found: str | None) -> list[str]:
+    """What a shell must be told so that it finds the command installed beside this Python."""
+    folder = interpreter.parent
+    return [] if found == str(folder / "atelier") else [f'  export PATH="{folder}:$PATH"']
+
+
 def _greeting(running: RunningInstallation) -> str:
     installation = running.installation
     lines = [
         f"Atelier runs; the gateway listens at {installation.gateway_address}.",
         *_console_lines(installation),
         "Speak to it as the operator:",
+        *path_lines(Path(sys.executable), found=shutil.which("atelier")),
         f"  export ATELIER_ADDRESS={installation.gateway_address}",
         f'  export ATELIER_API_KEY="$(cat {installation.data.operator_key})"',
         "  atelier --help",

@@ -14,9 +14,11 @@ from google.rpc import error_details_pb2, status_pb2  # pyright: ignore[reportMi
 from atelier.v1 import job_service_pb2 as wire
 from atelier.v1.image_pb2 import Image, ImageState, PictureFile
 from atelier.v1.job_service_pb2_grpc import JobServiceServicer, add_JobServiceServicer_to_server
+from atelier.v1.money_pb2 import Money
 
 PICTURE = bytes(range(256)) * 1000
 JOB = "tenants/acme/jobs/j1"
+CEILING = Money(currency_code="EUR", nanos=20_000_000)
 IMAGE = f"{JOB}/images/i1"
 FILE = PictureFile(
     content_type="image/png",
@@ -62,6 +64,8 @@ class SmallJobService(JobServiceServicer):
     async def CreateJob(self, request: wire.CreateJobRequest, context: AnyValue) -> wire.Job:
         await self._take(request, context)
         count = sum(spec.count for spec in request.job.specs)
+        if request.validate_only:
+            return wire.Job(image_count=count, hold=CEILING)
         return wire.Job(name=JOB, image_count=count, state=wire.JobState.JOB_STATE_QUEUED)
 
     async def GetJob(self, request: wire.GetJobRequest, context: AnyValue) -> wire.Job:

@@ -113,6 +113,16 @@ async def test_a_campaign_is_ordered_and_told_as_json(
     assert dict(request.job.labels) == {"a": "b"}
 
 
+async def test_a_quote_tells_what_the_images_cost_at_most_and_speaks_of_no_job(
+    address: str, campaign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await atelier(address, "jobs", "create", "--from", str(campaign), "--quote") == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["images", "1"],
+        ["at", "most", "0.02", "EUR"],
+    ]
+
+
 async def test_a_format_behind_the_command_counts_too(
     address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,9 @@ def energy_text(millijoules: int, source: "EnergySource.ValueType") -> str:
 
 
 def _job_counts(job: Job) -> str:
+    if not job.name:
+        # A quote: nothing was ordered.
+        return str(job.image_count)
     others = (
         ("running", job.running_count),
         ("queued", job.queued_count),
@@ -57,7 +60,7 @@ JOB_DETAILS: Sequence[Column[Job]] = (
     *JOB_COLUMNS[1:],
     Column("tier", lambda job: enum_word(Tier.Name(job.tier), "TIER")),
     Column("project", lambda job: job.project),
-    Column("held", lambda job: format_money(job.hold) if job.HasField("hold") else ""),
+    Column("at most", lambda job: format_money(job.hold) if job.HasField("hold") else ""),
     Column("ahead", lambda job: f"{job.queue_position} images" if job.queue_position else ""),
     Column("expected", lambda job: moment_text(job.estimated_finish_time)),
     Column("started", lambda job: moment_text(job.start_time)),
