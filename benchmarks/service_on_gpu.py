@@ -8,6 +8,7 @@ studios and two models: random weights in the layout of Stable Diffusion 3.5 Lar
 checkpoint that ships. Every part writes its result before the next begins:
 
     handover  both studios order 8 images of Large at once: one card, so the fleet hands it over
+    cards     with several cards: 24 images of each studio at once, and on whose card they were
     steady    one studio's 24 images of Large, unpaced, for the rate; where its seconds went
     many      100 images of the checkpoint that ships, ordered and fetched by the command line
     pace      two minutes at a duty cycle of at most 0.9, with what the sensors say each second
@@ -35,6 +36,7 @@ from atelier.v1.image_pb2 import ImageSpec
 from benchmarks.parts.service_bench import (
     Bench,
     SensorWatch,
+    overlapping,
     receipts_of,
     seconds_between,
     step_rates,
@@ -57,7 +59,7 @@ from services.standalone.terminal import Terminal
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SHIPPED: Final = ROOT / "deploy" / "models" / "atelier-mini"
-PARTS: Final = ("handover", "steady", "many", "pace", "kill", "bill", "alone")
+PARTS: Final = ("handover", "cards", "steady", "many", "pace", "kill", "bill", "alone")
 # The transformer and the VAE are Large's; the text encoders have its widths and two layers.
 LARGE_SHAPE: Final = SmallModelShape(
     layers=38,
@@ -214,6 +216,7 @@ def _in_service(
 ) -> list[Any]:
     steps: dict[str, Callable[[], object]] = {
         "handover": lambda: handover(bench, plan),
+        "cards": lambda: cards(bench, plan),
         "steady": lambda: steady(bench, plan),
         "many": lambda: many(bench, plan, folder),
         "pace": lambda: pace(bench, plan),
@@ -277,6 +280,23 @@ def handover(bench: Bench, plan: Plan) -> dict[str, Any]:
             "seconds_per_image": round(seconds / len(images), 3),
         }
     return {**found, "handovers": bench.handovers()}
+
+
+def cards(bench: Bench, plan: Plan) -> dict[str, Any]:
+    """Several cards: on which was each studio's image drawn, and was a card ever two studios'?"""
+    jobs = {tenant: bench.order(tenant, plan.large, plan.steady_images) for tenant in bench.keys}
+    stays: list[dict[str, Any]] = []
+    found: dict[str, Any] = {}
+    for tenant, job in jobs.items():
+        images = bench.finish(tenant, job)
+        found[tenant] = {**receipts_of(images), "seconds": round(seconds_between(images), 2)}
+        stays += bench.stays(tenant, images)
+    return {
+        **found,
+        "stays": stays,
+        "cards_shared_at_once": overlapping(stays),
+        "handovers": bench.handovers(),
+    }
 
 
 def steady(bench: Bench, plan: Plan) -> dict[str, Any]:

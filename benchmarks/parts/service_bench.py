@@ -154,6 +154,22 @@ class Bench:
             {"gpu": hour.gpu, **{name: getattr(hour, name) for name in names}} for hour in hours
         ]
 
+    def stays(self, tenant: str, images: list[Image]) -> list[dict[str, Any]]:
+        """For each card: from which claim to which end it drew for this studio."""
+        by_gpu: dict[str, list[Image]] = {}
+        for image in images:
+            by_gpu.setdefault(image.receipt.gpu, []).append(image)
+        return [
+            {
+                "tenant": tenant,
+                "gpu": gpu,
+                "images": len(drawn),
+                "start_seconds": min(one.start_time.ToNanoseconds() for one in drawn) / 1e9,
+                "end_seconds": max(one.end_time.ToNanoseconds() for one in drawn) / 1e9,
+            }
+            for gpu, drawn in sorted(by_gpu.items())
+        ]
+
     def worked_share(self, start_time: float, end_time: float) -> float:
         """How much of a stretch the card worked, from what the meter booked."""
         url = self.installation.database_urls["atelier_housekeeper"]
@@ -280,6 +296,18 @@ def seconds_between(images: list[Image]) -> float:
     """From the first image's claim to the last one's end, on the database's clock."""
     start = min(image.start_time.ToNanoseconds() for image in images)
     return (max(image.end_time.ToNanoseconds() for image in images) - start) / 1e9
+
+
+def overlapping(stays: list[dict[str, Any]]) -> int:
+    """How many pairs of studios were on one card at the same time; a stay is one unbroken time."""
+    return sum(
+        one["gpu"] == other["gpu"]
+        and one["tenant"] < other["tenant"]
+        and one["start_seconds"] < other["end_seconds"]
+        and other["start_seconds"] < one["end_seconds"]
+        for one in stays
+        for other in stays
+    )
 
 
 def step_rates(
