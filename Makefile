@@ -107,7 +107,7 @@ mutants: $(STAMP) ## Break every guard of the tables and many lines in turn; the
 
 .PHONY: isolation-matrix
 isolation-matrix: $(STAMP) ## Ask every call as everybody and write docs/isolation-matrix.md
-	ATELIER_WRITE_ISOLATION_MATRIX=1 $(BIN)/python -m pytest -n 0 tests/integration/services/gateway/test_isolation_matrix.py
+	ATELIER_WRITE_ISOLATION_MATRIX=1 $(BIN)/python -m pytest -n 0 tests/integration/services/gateway/test_isolation_matrix.py tests/integration/services/transport/test_internal_matrix.py
 
 .PHONY: test-gpu
 test-gpu: $(STAMP) ## The tests that need an NVIDIA GPU and a CUDA build of PyTorch

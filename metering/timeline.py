@@ -111,7 +111,9 @@ class Timeline:
         """
         self._settle(now_nanos)
         present = self.session
-        if present is not None and present.session_id == session_id:
+        # The tenant too: a session is whatever its worker says, and may be another tenant's.
+        speaker = (tenant_id, session_id)
+        if present is not None and (present.tenant_id, present.session_id) == speaker:
             present.stream_count += 1
             present.heard_nanos = now_nanos
             return

@@ -13,7 +13,7 @@ from grpc import aio
 
 from services.internal.v1 import meter_pb2, meter_pb2_grpc
 from services.meter.device_service import DeviceService
-from services.meter.mark_service import MarkService
+from services.meter.mark_service import NO_DEVICE, MarkService
 from services.meter.metered_gpu import MeteredGpu
 from services.transport.callers import WorkerCalls, require_role
 from services.transport.identities import ProcessRole
@@ -66,7 +66,7 @@ class CertifiedService(meter_pb2_grpc.MeterServiceServicer):
             )
         gpu = self._gpus.get(GpuId(first.gpu_id))
         if gpu is None:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "there is no such device here")
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, NO_DEVICE)
         if not gpu.is_started:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the device is not metered yet")
         return gpu

@@ -18,6 +18,8 @@ from tenants.ids import SessionId, TenantId
 
 # How long after the end of a stream gRPC may take to tell that its connection broke.
 _BREAK_SECONDS: Final = 0.1
+# One answer for both: who names devices at random learns neither which there are nor who is on one.
+NO_DEVICE: Final = "there is no such device here, or a worker of another tenant is on it"
 
 log = structlog.get_logger()
 
@@ -59,7 +61,13 @@ class MarkService(meter_pb2_grpc.MeterServiceServicer):
             )
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except DeviceTakenError as error:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            log.warning(
+                "device_taken",
+                tenant=self._tenant_id,
+                gpu=self._gpu.device.gpu_id,
+                reason=str(error),
+            )
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, NO_DEVICE)
         finally:
             if session_id is not None:
                 self._gpu.leave(session_id, orderly=is_orderly)

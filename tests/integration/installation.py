@@ -40,10 +40,10 @@ PATIENCE_SECONDS = 60.0
 T = TypeVar("T")
 
 
-def spec(*, size: int = 64, steps: int = 2, seed: int = 7) -> ImageSpec:
+def spec(*, size: int = 64, steps: int = 2, seed: int = 7, prompt: str = "a red mug") -> ImageSpec:
     return ImageSpec(
         model=MODEL,
-        prompt="a red mug",
+        prompt=prompt,
         negative_prompt="",
         width=size,
         height=size,

@@ -1,7 +1,7 @@
 """One call of the matrix and all that its caller learns from it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,13 +14,12 @@ from google.rpc import (  # pyright: ignore[reportMissingTypeStubs]
     status_pb2,
 )
 
-from tests.integration.services.gateway.gateway_fixtures import Client
-
 # Imported to be known to text_format, which then tells a status's details in words.
 _DETAILS: Final = error_details_pb2.DESCRIPTOR
 # Streams that go on are read so long; what comes later is the same kind of news.
 _STREAM_SECONDS: Final = 0.5
 _MESSAGES_MAX: Final = 8
+_PATIENCE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,45 +42,42 @@ class Answer:
 
 
 async def ask(
-    client: Client,
+    channel: Any,
     method: MethodDescriptor,
-    request: Mapping[str, Any],
+    requests: Sequence[Mapping[str, Any]],
     *,
     blotted: tuple[str, ...],
 ) -> Answer:
-    """Send a request and read what comes; a stream until it ends or has told enough."""
-    message = message_factory.GetMessageClass(method.input_type)()
-    json_format.ParseDict(dict(request), message)
-    sent = text_format.MessageToString(message)
-    path = f"/{method.containing_service.full_name}/{method.name}"
+    """Send a request, or a stream of them; read what comes until it ends or has told enough."""
+    kind = message_factory.GetMessageClass(method.input_type)
+    messages = [json_format.ParseDict(dict(request), kind()) for request in requests]
+    sent = "\n".join(text_format.MessageToString(message) for message in messages)
     read = _read_stream if method.server_streaming else _read_one
     try:
-        messages = await read(client.channel, path, message, method)
+        news = await read(_call(channel, method, messages))
     except grpc.aio.AioRpcError as error:
         return Answer(sent=sent, code=error.code().name, text=_refusal(error), blotted=blotted)
-    text = "\n".join(text_format.MessageToString(message, as_utf8=True) for message in messages)
+    text = "\n".join(text_format.MessageToString(_timeless(one), as_utf8=True) for one in news)
     return Answer(sent=sent, code="OK", text=text, blotted=blotted)
 
 
-async def _read_one(
-    channel: Any, path: str, message: Message, method: MethodDescriptor
-) -> list[Message]:
-    call = channel.unary_unary(
-        path,
-        request_serializer=type(message).SerializeToString,
+def _call(channel: Any, method: MethodDescriptor, messages: Sequence[Message]) -> Any:
+    sent = "stream" if method.client_streaming else "unary"
+    received = "stream" if method.server_streaming else "unary"
+    call = getattr(channel, f"{sent}_{received}")(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=type(messages[0]).SerializeToString,
         response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
     )
-    return [await call(message)]
+    (request,) = [iter(messages)] if method.client_streaming else messages
+    return call(request, timeout=_PATIENCE_SECONDS)
 
 
-async def _read_stream(
-    channel: Any, path: str, message: Message, method: MethodDescriptor
-) -> list[Message]:
-    stream = channel.unary_stream(
-        path,
-        request_serializer=type(message).SerializeToString,
-        response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
-    )(message)
+async def _read_one(call: Any) -> list[Message]:
+    return [await call]
+
+
+async def _read_stream(stream: Any) -> list[Message]:
     # The first news or the refusal is waited for; what follows only for a moment.
     messages = [first] if (first := await stream.read()) is not grpc.aio.EOF else []
     try:
@@ -94,6 +90,13 @@ async def _read_stream(
         pass
     stream.cancel()
     return messages
+
+
+def _timeless(message: Message) -> Message:
+    """Tell of the end of a lease nothing: it is another with each answer."""
+    if "lease_expire_time" in message.DESCRIPTOR.fields_by_name:
+        message.ClearField("lease_expire_time")
+    return message
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> str:

@@ -18,6 +18,7 @@ from tenants.api_keys import Role
 from tests.integration.services.gateway.gateway_fixtures import Client, ServedGateway
 from tests.isolation_matrix.answers import Answer, ask
 from tests.isolation_matrix.calls import CALLS
+from tests.isolation_matrix.templates import at, put, strings
 from tests.isolation_matrix.world import NOBODY, Names, Side
 
 # A request for one's own that ends so never reached what it names, and would prove nothing.
@@ -88,7 +89,7 @@ class Matrix:
             cells["other_tenant"].add(other.code)
             cells["missing"].add(nobody.code)
             self._expect(method, other.told == nobody.told, f"{path}: {other.told} {nobody.told}")
-            if "{" not in _at(template, path).removeprefix("tenants/{tenant}"):
+            if "{" not in at(template, path).removeprefix("tenants/{tenant}"):
                 continue
             other = await self._ask_about(method, template, path, self.other.names.of(own_tenant))
             nobody = await self._ask_about(method, template, path, NOBODY.of(own_tenant))
@@ -101,7 +102,7 @@ class Matrix:
         self, method: MethodDescriptor, template: Template, path: str, names: Names
     ) -> Answer:
         request = self.asker.names.fill(template)
-        _put(request, path, _at(names.fill(template), path))
+        put(request, path, at(names.fill(template), path))
         answer = await self._ask(self.asker.studio.admin, method, request, names)
         self._expect_no_leak(method, answer)
         return answer
@@ -146,7 +147,7 @@ class Matrix:
         self, client: Client, method: MethodDescriptor, request: Template, names: Names = NOBODY
     ) -> Answer:
         self.cell_count += 1
-        return await ask(client, method, request, blotted=names.ids)
+        return await ask(client.channel, method, [request], blotted=names.ids)
 
     def _expect_no_leak(self, method: MethodDescriptor, answer: Answer) -> None:
         for mark in self.other.marks:
@@ -169,27 +170,6 @@ def name_of(method: MethodDescriptor) -> str:
     return f"{method.containing_service.name}/{method.name}"
 
 
-def naming_fields(template: Template, above: str = "") -> list[str]:
+def naming_fields(template: Template) -> list[str]:
     """Paths of a template's fields that name something of a tenant."""
-    found: list[str] = []
-    for name, value in template.items():
-        if isinstance(value, Mapping):
-            found.extend(naming_fields(value, f"{above}{name}."))  # pyright: ignore[reportUnknownArgumentType] - JSON
-        elif isinstance(value, str) and value.startswith("tenants/"):
-            found.append(f"{above}{name}")
-    return found
-
-
-def _at(message: Template, path: str) -> str:
-    part: Any = message
-    for step in path.split("."):
-        part = part[step]
-    return part
-
-
-def _put(message: dict[str, Any], path: str, value: str) -> None:
-    *above, last = path.split(".")
-    part: Any = message
-    for step in above:
-        part = part[step]
-    part[last] = value
+    return [path for path, value in strings(template) if value.startswith("tenants/")]

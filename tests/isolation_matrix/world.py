@@ -1,6 +1,5 @@
 """What each side of the matrix owns: two tenants with things of every kind, and nobody's ids."""
 
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from secrets import token_hex
@@ -14,6 +13,7 @@ from tests.integration.services.gateway.gateway_fixtures import (
     create_job,
     spec,
 )
+from tests.isolation_matrix.templates import fill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,24 +37,20 @@ class Names:
 
     def fill(self, template: Mapping[str, Any]) -> dict[str, Any]:
         """Write these ids into a request's template."""
-        filled: dict[str, Any] = self._filled(template)
+        filled: dict[str, Any] = fill(
+            template,
+            {
+                "tenant": self.tenant,
+                "job": self.job,
+                "image": self.image,
+                "key": self.key,
+                "spare_key": self.spare_key,
+                "budget": self.budget,
+                "uuid": str(uuid4()),
+                "fresh": f"t{token_hex(6)}",
+            },
+        )
         return filled
-
-    def _filled(self, part: Any) -> Any:
-        if isinstance(part, str):
-            return string.Template(part.replace("{", "${")).substitute(
-                tenant=self.tenant,
-                job=self.job,
-                image=self.image,
-                key=self.key,
-                spare_key=self.spare_key,
-                budget=self.budget,
-                uuid=str(uuid4()),
-                fresh=f"t{token_hex(6)}",
-            )
-        if isinstance(part, Mapping):
-            return {name: self._filled(value) for name, value in part.items()}  # pyright: ignore[reportUnknownVariableType] - JSON
-        return [self._filled(value) for value in part] if isinstance(part, list) else part  # pyright: ignore[reportUnknownVariableType] - JSON
 
 
 # Well-formed, and nobody has them.

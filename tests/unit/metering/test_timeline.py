@@ -231,6 +231,14 @@ def test_a_device_belongs_to_one_tenant_at_a_time() -> None:
     assert timeline.session.tenant_id == ZETA
 
 
+def test_another_tenants_session_is_joined_by_nobody_who_knows_its_name() -> None:
+    timeline = new_timeline()
+    arrive(timeline, 0)
+
+    with pytest.raises(DeviceTakenError):
+        arrive(timeline, 100, tenant=ZETA, session=SESSION)
+
+
 def test_a_tenants_new_worker_takes_over_from_its_old_one() -> None:
     timeline = new_timeline()
     arrive(timeline, 0)
