@@ -78,10 +78,11 @@ SELECT image_count, failed_image_count, priced_nanos,
            AND NOT EXISTS (SELECT FROM usage_records AS used
                            WHERE used.tenant_id = capture.tenant_id AND used.image_id = capture.image_id)
       ) AS captured_nanos,
-    -- Granted before the period's end, less what expired and what earlier invoices used up.
+    -- Granted before the period's end, less what expired, what was paid back and what earlier invoices used up.
     (SELECT coalesce(sum(CASE reason WHEN 'CREDIT_GRANT' THEN amount_nanos ELSE -amount_nanos END), 0)
      FROM transfers
-     WHERE tenant_id = %(tenant_id)s AND reason IN ('CREDIT_GRANT', 'BREAKAGE') AND create_time < %(end_time)s)
+     WHERE tenant_id = %(tenant_id)s AND reason IN ('CREDIT_GRANT', 'BREAKAGE', 'REFUND')
+         AND create_time < %(end_time)s)
     - (SELECT coalesce(sum(invoice.credit_applied_nanos), 0)
        FROM invoices AS invoice
        LEFT JOIN invoice_settlements AS settlement USING (tenant_id, invoice_id)

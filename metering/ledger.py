@@ -89,6 +89,7 @@ async def book_single(
     currency: str,
     reason: str,
     description: str,
+    request_id: UUID | None = None,
 ) -> Transfer:
     """Move money from one account to another at once; what moves the wallet moves its lots.
 
@@ -106,7 +107,7 @@ async def book_single(
         currency=currency,
         reason=reason,
         description=description,
-        request_id=None,
+        request_id=request_id,
     )
     if debit_account == "WALLET":
         await consume_lots(conn, _move(transfer))

@@ -68,6 +68,7 @@ _RIGHTS_BY_SERVICE: Final[Mapping[str, Mapping[str, Right]]] = {
         "GetBalance": _EVERYBODY,
         "ListTransfers": _ADMINS,
         "GrantCredit": _OPERATOR,
+        "RefundCredit": _OPERATOR,
         "ListPrices": _EVERYBODY,
         "CreatePriceVersion": _OPERATOR,
         "SimulatePrice": _OPERATOR,

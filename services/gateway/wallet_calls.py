@@ -11,6 +11,7 @@ from metering import ledger, ledger_reading
 from metering.errors import AmountOverflowError, UnknownAccountError
 from metering.ledger import Transfer
 from metering.ledger_reading import Balance
+from metering.refunds import refund_credit
 from services.gateway import operator_requests, resource_names
 from services.gateway.billing_calls import BillingCalls, existing_tenant
 from services.gateway.billing_messages import balance_message, transfer_message
@@ -27,7 +28,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class WalletCalls(BillingCalls):
-    """Reads wallets and puts credit into them."""
+    """Reads wallets, puts credit into them and takes out what was paid back."""
 
     async def GetBalance(
         self, request: billing_service_pb2.GetBalanceRequest, context: _Context
@@ -76,6 +77,20 @@ class WalletCalls(BillingCalls):
             balance=balance_message(balance, read_time=self._now()),
         )
 
+    async def RefundCredit(
+        self, request: billing_service_pb2.RefundCreditRequest, context: _Context
+    ) -> billing_service_pb2.RefundCreditResponse:
+        tenant_id = named_tenant(current_caller(), request.parent)
+        once = once_key(request, scope=resource_names.TENANT.write(tenant_id))
+        async with transaction(self._operator_pool) as conn:
+            tenant = await existing_tenant(conn, tenant_id, request.parent)
+            transfer = await _refund_once(conn, request, once, tenant_id)
+            balance = await _balance(conn, tenant)
+        return billing_service_pb2.RefundCreditResponse(
+            transfer=transfer_message(transfer),
+            balance=balance_message(balance, read_time=self._now()),
+        )
+
 
 async def _grant_once(
     conn: Connection,
@@ -103,6 +118,31 @@ async def _grant_once(
         raise invalid_field("amount.currency_code", "the tenant has no wallet in it") from None
     except AmountOverflowError:
         raise invalid_field("amount.nanos", "is more than the wallet can hold") from None
+    name = resource_names.TRANSFER.write(tenant_id, str(transfer.transfer_id))
+    await operator_requests.complete(conn, once, name)
+    return transfer
+
+
+async def _refund_once(
+    conn: Connection,
+    request: billing_service_pb2.RefundCreditRequest,
+    once: OnceKey,
+    tenant_id: TenantId,
+) -> Transfer:
+    made = await operator_requests.claim(conn, once)
+    if made is not None:
+        return await _transfer_of_name(conn, made)
+    try:
+        transfer = await refund_credit(
+            conn,
+            tenant_id=tenant_id,
+            amount_nanos=request.amount.nanos,
+            currency=request.amount.currency_code,
+            reference=request.reference,
+            request_id=to_uuid(request.request_id),
+        )
+    except UnknownAccountError:
+        raise invalid_field("amount.currency_code", "the tenant has no wallet in it") from None
     name = resource_names.TRANSFER.write(tenant_id, str(transfer.transfer_id))
     await operator_requests.complete(conn, once, name)
     return transfer

@@ -57,6 +57,12 @@ CALLS: Final[Mapping[str, Mapping[str, Any]]] = {
     "BillingService/GetBalance": {"name": "tenants/{tenant}/balance"},
     "BillingService/ListTransfers": {"parent": _TENANT},
     "BillingService/GrantCredit": {"parent": _TENANT, "amount": _MONEY, "request_id": "{uuid}"},
+    "BillingService/RefundCredit": {
+        "parent": _TENANT,
+        "amount": _MONEY,
+        "reference": "wire-1",
+        "request_id": "{uuid}",
+    },
     "BillingService/ListPrices": {"parent": _TENANT},
     "BillingService/CreatePriceVersion": {"price_version": _PRICE, "request_id": "{uuid}"},
     "BillingService/SimulatePrice": {

@@ -13,6 +13,7 @@ from typing import Final, LiteralString
 import psycopg
 from psycopg import Connection, sql
 
+from tests.mutants.leaving import leaving_probe
 from tests.mutants.rows import (
     Row,
     Table,
@@ -205,6 +206,9 @@ def _trigger_probe(schema: Schema, table: str, name: str) -> Callable[[Connectio
         return _only_grows(table)
     if name == "number_without_gap":
         return _leaves_no_gap(schema, table)
+    leaving = leaving_probe(schema.rows, table, name)
+    if leaving is not None:
+        return leaving
     lists = {
         "list_unsealed": "unsealed_transfers",
         "list_uninvoiced": "uninvoiced_usage",

@@ -13,6 +13,7 @@ import {
   type GrantCreditResponse,
   type Invoice,
   InvoiceFileKind,
+  type RefundCreditResponse,
   type SimulatePriceResponse,
   type Transfer,
   type VerifyLedgerResponse,
@@ -77,6 +78,20 @@ export class BillingCalls extends Calls {
       amount,
       ...options,
       ...(expireTime && { expireTime: timestampFromDate(expireTime) }),
+    });
+  }
+
+  /** Operator: take credit that was paid back outside out of the tenant's wallet. */
+  refundCredit(
+    amount: Money,
+    reference: string,
+    requestId?: string,
+  ): Promise<RefundCreditResponse> {
+    return this.connection.call(billing(this).refundCredit, {
+      parent: this.parent,
+      requestId: newRequestId(requestId),
+      amount,
+      reference,
     });
   }
 

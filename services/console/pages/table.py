@@ -96,6 +96,12 @@ PAGES: Final = (
     ),
     Page(
         method="POST",
+        path="/operator/tenants/{tenant}/refund",
+        show=tenants.refund_credit,
+        roles=OPERATORS,
+    ),
+    Page(
+        method="POST",
         path="/operator/tenants/{tenant}/suspend",
         show=tenants.suspend,
         roles=OPERATORS,

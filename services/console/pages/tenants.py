@@ -86,6 +86,22 @@ async def grant_credit(visit: Visit) -> Response:
     return see(f"/operator/tenants/{_tenant_id(visit)}")
 
 
+async def refund_credit(visit: Visit) -> Response:
+    """Take credit that was paid back out of a wallet; the same form sent twice does so once."""
+    found = await visit.client.get_tenant(_tenant_id(visit))
+    try:
+        await visit.client_for(_tenant_id(visit)).refund_credit(
+            money(visit.form.text("refund_amount"), found.currency_code),
+            reference=visit.form.text("reference"),
+            request_id=visit.form.text("request_id"),
+        )
+    except UnavailableError:
+        raise
+    except (CallError, ValueError) as error:
+        return await _page(visit, problems=_problems(error))
+    return see(f"/operator/tenants/{_tenant_id(visit)}")
+
+
 async def suspend(visit: Visit) -> Response:
     await visit.client.suspend_tenant(_tenant_id(visit))
     return see(f"/operator/tenants/{_tenant_id(visit)}")

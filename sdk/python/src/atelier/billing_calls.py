@@ -34,6 +34,8 @@ from atelier.v1.billing_service_pb2 import (
     ListTransfersRequest,
     ListTransfersResponse,
     RecordPaymentRequest,
+    RefundCreditRequest,
+    RefundCreditResponse,
     SetBudgetRequest,
     SimulatePriceRequest,
     SimulatePriceResponse,
@@ -94,6 +96,18 @@ class BillingCalls(Calls):
             request_id=new_request_id(request_id),
         )
         return await self._connection.call(self._billing().GrantCredit, request)
+
+    async def refund_credit(
+        self, amount: Money, *, reference: str, request_id: str | None = None
+    ) -> RefundCreditResponse:
+        """Operator: take credit that was paid back outside out of the tenant's wallet."""
+        request = RefundCreditRequest(
+            parent=self._parent(),
+            amount=amount,
+            reference=reference,
+            request_id=new_request_id(request_id),
+        )
+        return await self._connection.call(self._billing().RefundCredit, request)
 
     def list_prices(self, *, of_all_books: bool = False) -> AsyncGenerator[PriceVersion, None]:
         """Yield the tenant's price versions, newest first; operators may see all."""

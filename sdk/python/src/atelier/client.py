@@ -105,6 +105,7 @@ class Client:
     get_balance = Blocking(AsyncClient.get_balance)
     list_transfers = BlockingIterator(AsyncClient.list_transfers)
     grant_credit = Blocking(AsyncClient.grant_credit)
+    refund_credit = Blocking(AsyncClient.refund_credit)
     list_prices = BlockingIterator(AsyncClient.list_prices)
     create_price_version = Blocking(AsyncClient.create_price_version)
     simulate_price = Blocking(AsyncClient.simulate_price)

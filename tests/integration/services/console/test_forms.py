@@ -23,6 +23,11 @@ def secret_of(client_key: str | None) -> str:
     return client_key
 
 
+async def balance_nanos(studio: Studio) -> int:
+    wallet = billing_service_pb2.GetBalanceRequest(name="tenants/-/balance")
+    return (await studio.admin.billing.GetBalance(wallet)).posted.nanos
+
+
 def id_of(client_key: str | None) -> str:
     return secret_of(client_key).split("_")[2]
 
@@ -139,6 +144,28 @@ async def test_a_tenant_is_changed_as_its_form_says(
     assert (found.quotas.calls_per_minute_max, found.quotas.calls_in_flight_max) == (600, 7)
     assert (found.quotas.queued_images_max, found.credit_limit.nanos) == (50, 3_500_000_000)
     assert 'name="calls_in_flight_max" type="number" value="7"' in shown.text
+
+
+async def test_credit_that_was_paid_back_is_booked_once_however_often_its_form_is_sent(
+    console: ServedConsole, gateway: ServedGateway, acme: Studio
+) -> None:
+    path = f"/operator/tenants/{acme.tenant_id}"
+    before = await balance_nanos(acme)
+    async with console.browser(gateway.operator.key) as browser:
+        page = await browser.get(path)
+        wish = {
+            "refund_amount": "0.000001",
+            "reference": "wire 4711",
+            "request_id": field(page.text, "request_id"),
+        }
+        sent = [await browser.send(f"{path}/refund", of=path, **wish) for _ in range(2)]
+        too_much = await browser.send(
+            f"{path}/refund", of=path, refund_amount="1000000", reference="wire 4712"
+        )
+
+    assert [answer.status_code for answer in sent] == [303, 303]
+    assert too_much.status_code == 422
+    assert before - await balance_nanos(acme) == 1_000
 
 
 async def test_usage_is_downloaded_as_each_kind_of_file(

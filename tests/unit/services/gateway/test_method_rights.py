@@ -9,6 +9,7 @@ from tenants.ids import KeyId, TenantId
 
 OPERATORS_ALONE = {
     "GrantCredit",
+    "RefundCredit",
     "CreatePriceVersion",
     "SimulatePrice",
     "CreateCostVersion",

@@ -1,22 +1,19 @@
 """`atelier admin …`: what the operator does."""
 
-from datetime import datetime
-
 import click
 
 from atelier.cli.columns import (
-    BALANCE_COLUMNS,
     TENANT_COLUMNS,
     TENANT_DETAILS,
 )
+from atelier.cli.credit_commands import credit
 from atelier.cli.energy_command import energy
 from atelier.cli.fleet_commands import gpus, power, workers
 from atelier.cli.margin_commands import costs, margin
-from atelier.cli.output import message_fields
 from atelier.cli.price_commands import prices
 from atelier.cli.session import Session, in_session
 from atelier.cli.tenant_manifest import manifest
-from atelier.cli.values import AMOUNT, MOMENT
+from atelier.cli.values import AMOUNT
 from atelier.names import tenant_name
 from atelier.v1.money_pb2 import Money
 from atelier.v1.tenant_service_pb2 import Tenant, TenantQuotas
@@ -28,6 +25,7 @@ def admin() -> None:
 
 
 admin.add_command(energy)
+admin.add_command(credit)
 admin.add_command(gpus)
 admin.add_command(workers)
 admin.add_command(power)
@@ -158,49 +156,3 @@ def limit_tenant(
     with session.open_client() as client:
         changed = client.update_tenant(tenant, fields)
     session.output.show_one(changed, TENANT_DETAILS)
-
-
-@admin.group()
-def credit() -> None:
-    """Prepaid credit."""
-
-
-@credit.command("grant")
-@click.argument("tenant_id")
-@click.argument("amount", type=AMOUNT)
-@click.option("--currency", help="The tenant's unless given.")
-@click.option("--description", default="", help="On the tenant's list of transfers.")
-@click.option("--expires", type=MOMENT, help="When what is left of it ends; never unless given.")
-@click.option(
-    "--priority",
-    type=click.IntRange(0, 1000),
-    default=0,
-    help="Lower ones are used first; among equals those that expire first.",
-)
-@click.option("--request-id", help="A UUID, to send the same wish again safely.")
-@in_session
-def grant(
-    session: Session,
-    *,
-    tenant_id: str,
-    amount: int,
-    currency: str | None,
-    description: str,
-    expires: datetime | None,
-    priority: int,
-    request_id: str | None,
-) -> None:
-    """Put AMOUNT into a tenant's wallet."""
-    with session.open_client(tenant=tenant_id) as client:
-        code = (currency or client.get_tenant().currency_code).upper()
-        answer = client.grant_credit(
-            Money(currency_code=code, nanos=amount),
-            description=description,
-            expire_time=expires,
-            priority=priority,
-            request_id=request_id,
-        )
-    if session.output.is_json:
-        session.output.show_json(message_fields(answer))
-    else:
-        session.output.show_one(answer.balance, BALANCE_COLUMNS)

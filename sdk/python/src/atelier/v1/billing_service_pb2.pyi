@@ -504,6 +504,72 @@ class GrantCreditResponse(_message.Message):
 Global___GrantCreditResponse: _TypeAlias = GrantCreditResponse  # noqa: Y015
 
 @_typing.final
+class RefundCreditRequest(_message.Message):
+    """Credit was paid back outside."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`tenants/{tenant}`."""
+    reference: _builtins.str
+    """The payment's reference elsewhere, such as the bank's; it stays in the books for good."""
+    request_id: _builtins.str
+    """A UUID made by the client; remembered for good."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """How much, more than zero, in the tenant's currency; at most what is left of its prepaid credit."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        reference: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "parent", b"parent", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundCreditRequest: _TypeAlias = RefundCreditRequest  # noqa: Y015
+
+@_typing.final
+class RefundCreditResponse(_message.Message):
+    """Credit was taken out of the wallet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transfer(self) -> Global___Transfer:
+        """The movement."""
+
+    @_builtins.property
+    def balance(self) -> Global___Balance:
+        """The wallet afterwards."""
+
+    def __init__(
+        self,
+        *,
+        transfer: Global___Transfer | None = ...,
+        balance: Global___Balance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundCreditResponse: _TypeAlias = RefundCreditResponse  # noqa: Y015
+
+@_typing.final
 class ListPricesRequest(_message.Message):
     """A page of price versions is wished for."""
 

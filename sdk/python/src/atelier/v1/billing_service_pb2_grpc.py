@@ -52,6 +52,11 @@ class BillingServiceStub:
                 request_serializer=atelier_dot_v1_dot_billing__service__pb2.GrantCreditRequest.SerializeToString,
                 response_deserializer=atelier_dot_v1_dot_billing__service__pb2.GrantCreditResponse.FromString,
                 _registered_method=True)
+        self.RefundCredit = channel.unary_unary(
+                '/atelier.v1.BillingService/RefundCredit',
+                request_serializer=atelier_dot_v1_dot_billing__service__pb2.RefundCreditRequest.SerializeToString,
+                response_deserializer=atelier_dot_v1_dot_billing__service__pb2.RefundCreditResponse.FromString,
+                _registered_method=True)
         self.ListPrices = channel.unary_unary(
                 '/atelier.v1.BillingService/ListPrices',
                 request_serializer=atelier_dot_v1_dot_billing__service__pb2.ListPricesRequest.SerializeToString,
@@ -154,6 +159,14 @@ class BillingServiceServicer:
 
     def GrantCredit(self, request, context):
         """Operator: puts prepaid credit into a wallet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefundCredit(self, request, context):
+        """Operator: prepaid credit was paid back outside; takes it out of the wallet. What holds stand on
+        and what a credit limit lends is nobody's to be paid back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -290,6 +303,11 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GrantCredit,
                     request_deserializer=atelier_dot_v1_dot_billing__service__pb2.GrantCreditRequest.FromString,
                     response_serializer=atelier_dot_v1_dot_billing__service__pb2.GrantCreditResponse.SerializeToString,
+            ),
+            'RefundCredit': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundCredit,
+                    request_deserializer=atelier_dot_v1_dot_billing__service__pb2.RefundCreditRequest.FromString,
+                    response_serializer=atelier_dot_v1_dot_billing__service__pb2.RefundCreditResponse.SerializeToString,
             ),
             'ListPrices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPrices,
@@ -454,6 +472,33 @@ class BillingService:
             '/atelier.v1.BillingService/GrantCredit',
             atelier_dot_v1_dot_billing__service__pb2.GrantCreditRequest.SerializeToString,
             atelier_dot_v1_dot_billing__service__pb2.GrantCreditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundCredit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.v1.BillingService/RefundCredit',
+            atelier_dot_v1_dot_billing__service__pb2.RefundCreditRequest.SerializeToString,
+            atelier_dot_v1_dot_billing__service__pb2.RefundCreditResponse.FromString,
             options,
             channel_credentials,
             insecure,

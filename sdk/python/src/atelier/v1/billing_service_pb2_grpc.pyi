@@ -41,6 +41,10 @@ class BillingServiceStub:
     """What moved, newest first."""
     GrantCredit: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.GrantCreditRequest, _billing_service_pb2.GrantCreditResponse]
     """Operator: puts prepaid credit into a wallet."""
+    RefundCredit: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.RefundCreditRequest, _billing_service_pb2.RefundCreditResponse]
+    """Operator: prepaid credit was paid back outside; takes it out of the wallet. What holds stand on
+    and what a credit limit lends is nobody's to be paid back.
+    """
     ListPrices: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.ListPricesRequest, _billing_service_pb2.ListPricesResponse]
     """The price versions the tenant buys or bought at; an operator sees all, newest first."""
     CreatePriceVersion: _grpc.UnaryUnaryMultiCallable[_billing_service_pb2.CreatePriceVersionRequest, _price_pb2.PriceVersion]
@@ -89,6 +93,10 @@ class BillingServiceAsyncStub(BillingServiceStub):
     """What moved, newest first."""
     GrantCredit: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.GrantCreditRequest, _billing_service_pb2.GrantCreditResponse]  # type: ignore[assignment]
     """Operator: puts prepaid credit into a wallet."""
+    RefundCredit: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.RefundCreditRequest, _billing_service_pb2.RefundCreditResponse]  # type: ignore[assignment]
+    """Operator: prepaid credit was paid back outside; takes it out of the wallet. What holds stand on
+    and what a credit limit lends is nobody's to be paid back.
+    """
     ListPrices: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.ListPricesRequest, _billing_service_pb2.ListPricesResponse]  # type: ignore[assignment]
     """The price versions the tenant buys or bought at; an operator sees all, newest first."""
     CreatePriceVersion: _aio.UnaryUnaryMultiCallable[_billing_service_pb2.CreatePriceVersionRequest, _price_pb2.PriceVersion]  # type: ignore[assignment]
@@ -149,6 +157,15 @@ class BillingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_billing_service_pb2.GrantCreditResponse, _abc.Awaitable[_billing_service_pb2.GrantCreditResponse]]:
         """Operator: puts prepaid credit into a wallet."""
+
+    def RefundCredit(
+        self,
+        request: _billing_service_pb2.RefundCreditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_billing_service_pb2.RefundCreditResponse, _abc.Awaitable[_billing_service_pb2.RefundCreditResponse]]:
+        """Operator: prepaid credit was paid back outside; takes it out of the wallet. What holds stand on
+        and what a credit limit lends is nobody's to be paid back.
+        """
 
     def ListPrices(
         self,

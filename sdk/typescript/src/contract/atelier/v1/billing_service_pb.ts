@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/billing_service.proto.
  */
 export const file_atelier_v1_billing_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBhdGVsaWVyL3YxL2JpbGxpbmdfc2VydmljZS5wcm90bxIKYXRlbGllci52MSLZAQoHQmFsYW5jZRIMCgRuYW1lGAEgASgJEiEKBnBvc3RlZBgCIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSHwoEaGVsZBgDIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSJwoMY3JlZGl0X2xpbWl0GAQgASgLMhEuYXRlbGllci52MS5Nb25leRIkCglhdmFpbGFibGUYBSABKAsyES5hdGVsaWVyLnYxLk1vbmV5Ei0KCXJlYWRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAigQIKCFRyYW5zZmVyEgwKBG5hbWUYASABKAkSJgoEa2luZBgCIAEoDjIYLmF0ZWxpZXIudjEuVHJhbnNmZXJLaW5kEhUKDWRlYml0X2FjY291bnQYAyABKAkSFgoOY3JlZGl0X2FjY291bnQYBCABKAkSIQoGYW1vdW50GAUgASgLMhEuYXRlbGllci52MS5Nb25leRIYChBwZW5kaW5nX3RyYW5zZmVyGAYgASgJEg0KBWltYWdlGAcgASgJEhMKC2Rlc2NyaXB0aW9uGAggASgJEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIjChFHZXRCYWxhbmNlUmVxdWVzdBIOCgRuYW1lGAEgASgJQgAisQEKFExpc3RUcmFuc2ZlcnNSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEhMKCXBhZ2Vfc2l6ZRgCIAEoBUIAEhQKCnBhZ2VfdG9rZW4YAyABKAlCABIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWQoVTGlzdFRyYW5zZmVyc1Jlc3BvbnNlEicKCXRyYW5zZmVycxgBIAMoCzIULmF0ZWxpZXIudjEuVHJhbnNmZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIr0BChJHcmFudENyZWRpdFJlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASIwoGYW1vdW50GAIgASgLMhEuYXRlbGllci52MS5Nb25leUIAEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCghwcmlvcml0eRgEIAEoBUIAEhUKC2Rlc2NyaXB0aW9uGAUgASgJQgASFAoKcmVxdWVzdF9pZBgGIAEoCUIAImMKE0dyYW50Q3JlZGl0UmVzcG9uc2USJgoIdHJhbnNmZXIYASABKAsyFC5hdGVsaWVyLnYxLlRyYW5zZmVyEiQKB2JhbGFuY2UYAiABKAsyEy5hdGVsaWVyLnYxLkJhbGFuY2UiUAoRTGlzdFByaWNlc1JlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASEwoJcGFnZV9zaXplGAIgASgFQgASFAoKcGFnZV90b2tlbhgDIAEoCUIAIl8KEkxpc3RQcmljZXNSZXNwb25zZRIwCg5wcmljZV92ZXJzaW9ucxgBIAMoCzIYLmF0ZWxpZXIudjEuUHJpY2VWZXJzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJkChlDcmVhdGVQcmljZVZlcnNpb25SZXF1ZXN0EjEKDXByaWNlX3ZlcnNpb24YASABKAsyGC5hdGVsaWVyLnYxLlByaWNlVmVyc2lvbkIAEhQKCnJlcXVlc3RfaWQYAiABKAlCACKTAQoUU2ltdWxhdGVQcmljZVJlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASGAoOYmlsbGluZ19wZXJpb2QYAiABKAlCABIZCg1wcmljZV92ZXJzaW9uGAMgASgJQgBIABIpCgVkcmFmdBgEIAEoCzIYLmF0ZWxpZXIudjEuUHJpY2VWZXJzaW9uSABCCQoFcHJpY2USACKKAQoVU2ltdWxhdGVQcmljZVJlc3BvbnNlEiYKBWxpbmVzGAEgAygLMhcuYXRlbGllci52MS5JbnZvaWNlTGluZRIgCgV0b3RhbBgCIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSJwoMYWN0dWFsX3RvdGFsGAMgASgLMhEuYXRlbGllci52MS5Nb25leSJhChhDcmVhdGVDb3N0VmVyc2lvblJlcXVlc3QSLwoMY29zdF92ZXJzaW9uGAEgASgLMhcuYXRlbGllci52MS5Db3N0VmVyc2lvbkIAEhQKCnJlcXVlc3RfaWQYAiABKAlCACI9ChBMaXN0Q29zdHNSZXF1ZXN0EhMKCXBhZ2Vfc2l6ZRgBIAEoBUIAEhQKCnBhZ2VfdG9rZW4YAiABKAlCACJcChFMaXN0Q29zdHNSZXNwb25zZRIuCg1jb3N0X3ZlcnNpb25zGAEgAygLMhcuYXRlbGllci52MS5Db3N0VmVyc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki9QEKElF1ZXJ5TWFyZ2luUmVxdWVzdBIQCgZ0ZW5hbnQYASABKAlCABINCgNqb2IYAiABKAlCABIwCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIAEi4KCGVuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIAEi8KCGdyb3VwX2J5GAUgAygOMhsuYXRlbGllci52MS5NYXJnaW5EaW1lbnNpb25CABITCglwYWdlX3NpemUYBiABKAVCABIUCgpwYWdlX3Rva2VuGAcgASgJQgA6ACKAAQoTUXVlcnlNYXJnaW5SZXNwb25zZRInCgZncm91cHMYASADKAsyFy5hdGVsaWVyLnYxLk1hcmdpbkdyb3VwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRInCgZ0b3RhbHMYAyADKAsyFy5hdGVsaWVyLnYxLk1hcmdpbkdyb3VwIkoKDEludm9pY2VQYXJ0eRISCgpsZWdhbF9uYW1lGAEgASgJEhYKDnBvc3RhbF9hZGRyZXNzGAIgASgJEg4KBnZhdF9pZBgDIAEoCSLJAgoLSW52b2ljZUxpbmUSEwoLbGluZV9udW1iZXIYASABKAUSKQoEa2luZBgCIAEoDjIbLmF0ZWxpZXIudjEuSW52b2ljZUxpbmVLaW5kEhMKC2Rlc2NyaXB0aW9uGAMgASgJEhEKCWNvbXBvbmVudBgEIAEoCRINCgVtb2RlbBgFIAEoCRIZChFjb25zdW1lZF9xdWFudGl0eRgGIAEoCRIVCg1jb25zdW1lZF91bml0GAcgASgJEh0KFWxpc3RfdW5pdF9wcmljZV9uYW5vcxgIIAEoCRImCgtiaWxsZWRfY29zdBgJIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSEwoLaW1hZ2VfY291bnQYCiABKAMSHgoEdGllchgLIAEoDjIQLmF0ZWxpZXIudjEuVGllchIVCg1wcmljZV92ZXJzaW9uGAwgASgJIs8GCgdJbnZvaWNlEgwKBG5hbWUYASABKAkSFgoOaW52b2ljZV9udW1iZXIYAiABKAkSJwoFc3RhdGUYAyABKA4yGC5hdGVsaWVyLnYxLkludm9pY2VTdGF0ZRI4ChRiaWxsaW5nX3BlcmlvZF9zdGFydBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoSYmlsbGluZ19wZXJpb2RfZW5kGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgZpc3N1ZXIYBiABKAsyGC5hdGVsaWVyLnYxLkludm9pY2VQYXJ0eRIqCghjdXN0b21lchgHIAEoCzIYLmF0ZWxpZXIudjEuSW52b2ljZVBhcnR5EiYKBWxpbmVzGAggAygLMhcuYXRlbGllci52MS5JbnZvaWNlTGluZRIkCgluZXRfdG90YWwYCSABKAsyES5hdGVsaWVyLnYxLk1vbmV5EiQKCXRheF90b3RhbBgKIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSIAoFdG90YWwYCyABKAsyES5hdGVsaWVyLnYxLk1vbmV5EhMKC2ltYWdlX2NvdW50GAwgASgDEhoKEmVuZXJneV9taWxsaWpvdWxlcxgNIAEoAxIxCg1maW5hbGl6ZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxwYXltZW50X3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCXZvaWRfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoMY3JlZGl0X25vdGVzGBEgAygLMhYuYXRlbGllci52MS5DcmVkaXROb3RlEisKCGVuZXJnaWVzGBIgAygLMhkuYXRlbGllci52MS5JbnZvaWNlRW5lcmd5EikKDmNyZWRpdF9hcHBsaWVkGBMgASgLMhEuYXRlbGllci52MS5Nb25leRIeCgNkdWUYFCABKAsyES5hdGVsaWVyLnYxLk1vbmV5EiwKCGZhaWx1cmVzGBUgAygLMhouYXRlbGllci52MS5JbnZvaWNlRmFpbHVyZSL7AQoNSW52b2ljZUVuZXJneRINCgVtb2RlbBgBIAEoCRIvCg1lbmVyZ3lfc291cmNlGAIgASgOMhguYXRlbGllci52MS5FbmVyZ3lTb3VyY2USEwoLaW1hZ2VfY291bnQYAyABKAMSGgoSZW5lcmd5X21pbGxpam91bGVzGAQgASgDEiAKGGVuZXJneV9lcnJvcl9taWxsaWpvdWxlcxgFIAEoAxIUCgxjYXJib25fZ3JhbXMYBiABKAkSCwoDcHVlGAcgASgJEhwKFGNhcmJvbl9ncmFtc19wZXJfa3doGAggASgJEhYKDmZhY3RvcnNfc291cmNlGAkgASgJImYKDkludm9pY2VGYWlsdXJlEicKB291dGNvbWUYASABKA4yFi5hdGVsaWVyLnYxLkltYWdlU3RhdGUSFgoOZmFpbHVyZV9yZWFzb24YAiABKAkSEwoLaW1hZ2VfY291bnQYAyABKAMiugEKCkNyZWRpdE5vdGUSDAoEbmFtZRgBIAEoCRIaChJjcmVkaXRfbm90ZV9udW1iZXIYAiABKAkSIQoGYW1vdW50GAMgASgLMhEuYXRlbGllci52MS5Nb25leRIOCgZyZWFzb24YBCABKAkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh4KA3RheBgGIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkiUgoTTGlzdEludm9pY2VzUmVxdWVzdBIQCgZwYXJlbnQYASABKAlCABITCglwYWdlX3NpemUYAiABKAVCABIUCgpwYWdlX3Rva2VuGAMgASgJQgAiVgoUTGlzdEludm9pY2VzUmVzcG9uc2USJQoIaW52b2ljZXMYASADKAsyEy5hdGVsaWVyLnYxLkludm9pY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiMKEUdldEludm9pY2VSZXF1ZXN0Eg4KBG5hbWUYASABKAlCACJaChZEb3dubG9hZEludm9pY2VSZXF1ZXN0Eg4KBG5hbWUYASABKAlCABIwCglmaWxlX2tpbmQYAiABKA4yGy5hdGVsaWVyLnYxLkludm9pY2VGaWxlS2luZEIAIlsKF0Rvd25sb2FkSW52b2ljZVJlc3BvbnNlEicKBGZpbGUYASABKAsyFy5hdGVsaWVyLnYxLkludm9pY2VGaWxlSAASDwoFY2h1bmsYAiABKAxIAEIGCgRwYXJ0IloKC0ludm9pY2VGaWxlEhEKCWZpbGVfbmFtZRgBIAEoCRIUCgxjb250ZW50X3R5cGUYAiABKAkSEgoKYnl0ZV9jb3VudBgDIAEoAxIOCgZzaGEyNTYYBCABKAkiPgoWRmluYWxpemVJbnZvaWNlUmVxdWVzdBIOCgRuYW1lGAEgASgJQgASFAoKcmVxdWVzdF9pZBgCIAEoCUIAIqgBChRSZWNvcmRQYXltZW50UmVxdWVzdBIOCgRuYW1lGAEgASgJQgASIwoGYW1vdW50GAIgASgLMhEuYXRlbGllci52MS5Nb25leUIAEjAKDHBheW1lbnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoJcmVmZXJlbmNlGAQgASgJQgASFAoKcmVxdWVzdF9pZBgFIAEoCUIAIkwKElZvaWRJbnZvaWNlUmVxdWVzdBIOCgRuYW1lGAEgASgJQgASEAoGcmVhc29uGAIgASgJQgASFAoKcmVxdWVzdF9pZBgDIAEoCUIAIngKF0NyZWF0ZUNyZWRpdE5vdGVSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEiMKBmFtb3VudBgCIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXlCABIQCgZyZWFzb24YAyABKAlCABIUCgpyZXF1ZXN0X2lkGAQgASgJQgAisAIKBkJ1ZGdldBIOCgRuYW1lGAEgASgJQgASEQoHcHJvamVjdBgCIAEoCUIAEhEKB2FwaV9rZXkYAyABKAlCABIqCgZwZXJpb2QYBCABKA4yGC5hdGVsaWVyLnYxLkJ1ZGdldFBlcmlvZEIAEiIKBWxpbWl0GAUgASgLMhEuYXRlbGllci52MS5Nb25leUIAEjQKC2VuZm9yY2VtZW50GAYgASgOMh0uYXRlbGllci52MS5CdWRnZXRFbmZvcmNlbWVudEIAEiAKBXNwZW50GAcgASgLMhEuYXRlbGllci52MS5Nb25leRIfCgRoZWxkGAggASgLMhEuYXRlbGllci52MS5Nb25leRInCgZhbGVydHMYCSADKAsyFy5hdGVsaWVyLnYxLkJ1ZGdldEFsZXJ0IpIBCgtCdWRnZXRBbGVydBIPCgdwZXJjZW50GAEgASgFEh8KBHVzZWQYAiABKAsyES5hdGVsaWVyLnYxLk1vbmV5EiAKBWxpbWl0GAMgASgLMhEuYXRlbGllci52MS5Nb25leRIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiOAoQU2V0QnVkZ2V0UmVxdWVzdBIkCgZidWRnZXQYASABKAsyEi5hdGVsaWVyLnYxLkJ1ZGdldEIAIlEKEkxpc3RCdWRnZXRzUmVxdWVzdBIQCgZwYXJlbnQYASABKAlCABITCglwYWdlX3NpemUYAiABKAVCABIUCgpwYWdlX3Rva2VuGAMgASgJQgAiUwoTTGlzdEJ1ZGdldHNSZXNwb25zZRIjCgdidWRnZXRzGAEgAygLMhIuYXRlbGllci52MS5CdWRnZXQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIicKE1ZlcmlmeUxlZGdlclJlcXVlc3QSEAoGcGFyZW50GAEgASgJQgAidAoUVmVyaWZ5TGVkZ2VyUmVzcG9uc2USEgoKY29uc2lzdGVudBgBIAEoCBIWCg50cmFuc2Zlcl9jb3VudBgCIAEoAxITCgtibG9ja19jb3VudBgDIAEoAxIbChNmaXJzdF9pbmNvbnNpc3RlbmN5GAQgASgJKpIBCgxUcmFuc2ZlcktpbmQSHQoZVFJBTlNGRVJfS0lORF9VTlNQRUNJRklFRBAAEhgKFFRSQU5TRkVSX0tJTkRfU0lOR0xFEAESGQoVVFJBTlNGRVJfS0lORF9QRU5ESU5HEAISFgoSVFJBTlNGRVJfS0lORF9QT1NUEAMSFgoSVFJBTlNGRVJfS0lORF9WT0lEEAQqkwEKDEludm9pY2VTdGF0ZRIdChlJTlZPSUNFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTSU5WT0lDRV9TVEFURV9EUkFGVBABEhsKF0lOVk9JQ0VfU1RBVEVfRklOQUxJWkVEEAISFgoSSU5WT0lDRV9TVEFURV9QQUlEEAMSFgoSSU5WT0lDRV9TVEFURV9WT0lEEAQq2wIKD0ludm9pY2VMaW5lS2luZBIhCh1JTlZPSUNFX0xJTkVfS0lORF9VTlNQRUNJRklFRBAAEhsKF0lOVk9JQ0VfTElORV9LSU5EX1VTQUdFEAESHQoZSU5WT0lDRV9MSU5FX0tJTkRfTUlOSU1VTRACEh4KGklOVk9JQ0VfTElORV9LSU5EX0RJU0NPVU5UEAMSIAocSU5WT0lDRV9MSU5FX0tJTkRfQURKVVNUTUVOVBAEEhkKFUlOVk9JQ0VfTElORV9LSU5EX1RBWBAFEiQKIElOVk9JQ0VfTElORV9LSU5EX0NSRURJVF9BUFBMSUVEEAYSHgoaSU5WT0lDRV9MSU5FX0tJTkRfUk9VTkRJTkcQBxIhCh1JTlZPSUNFX0xJTkVfS0lORF9WT0xVTUVfVElFUhAIEiMKH0lOVk9JQ0VfTElORV9LSU5EX1BBUktFRF9FTkVSR1kQCSqmAQoPSW52b2ljZUZpbGVLaW5kEiEKHUlOVk9JQ0VfRklMRV9LSU5EX1VOU1BFQ0lGSUVEEAASGQoVSU5WT0lDRV9GSUxFX0tJTkRfUERGEAESGQoVSU5WT0lDRV9GSUxFX0tJTkRfQ1NWEAISHQoZSU5WT0lDRV9GSUxFX0tJTkRfUEFSUVVFVBADEhsKF0lOVk9JQ0VfRklMRV9LSU5EX0ZPQ1VTEAQqdgoMQnVkZ2V0UGVyaW9kEh0KGUJVREdFVF9QRVJJT0RfVU5TUEVDSUZJRUQQABIVChFCVURHRVRfUEVSSU9EX0RBWRABEhcKE0JVREdFVF9QRVJJT0RfTU9OVEgQAhIXChNCVURHRVRfUEVSSU9EX1RPVEFMEAMqcQoRQnVkZ2V0RW5mb3JjZW1lbnQSIgoeQlVER0VUX0VORk9SQ0VNRU5UX1VOU1BFQ0lGSUVEEAASGwoXQlVER0VUX0VORk9SQ0VNRU5UX0hBUkQQARIbChdCVURHRVRfRU5GT1JDRU1FTlRfU09GVBACMt4LCg5CaWxsaW5nU2VydmljZRJACgpHZXRCYWxhbmNlEh0uYXRlbGllci52MS5HZXRCYWxhbmNlUmVxdWVzdBoTLmF0ZWxpZXIudjEuQmFsYW5jZRJUCg1MaXN0VHJhbnNmZXJzEiAuYXRlbGllci52MS5MaXN0VHJhbnNmZXJzUmVxdWVzdBohLmF0ZWxpZXIudjEuTGlzdFRyYW5zZmVyc1Jlc3BvbnNlEk4KC0dyYW50Q3JlZGl0Eh4uYXRlbGllci52MS5HcmFudENyZWRpdFJlcXVlc3QaHy5hdGVsaWVyLnYxLkdyYW50Q3JlZGl0UmVzcG9uc2USSwoKTGlzdFByaWNlcxIdLmF0ZWxpZXIudjEuTGlzdFByaWNlc1JlcXVlc3QaHi5hdGVsaWVyLnYxLkxpc3RQcmljZXNSZXNwb25zZRJVChJDcmVhdGVQcmljZVZlcnNpb24SJS5hdGVsaWVyLnYxLkNyZWF0ZVByaWNlVmVyc2lvblJlcXVlc3QaGC5hdGVsaWVyLnYxLlByaWNlVmVyc2lvbhJUCg1TaW11bGF0ZVByaWNlEiAuYXRlbGllci52MS5TaW11bGF0ZVByaWNlUmVxdWVzdBohLmF0ZWxpZXIudjEuU2ltdWxhdGVQcmljZVJlc3BvbnNlElIKEUNyZWF0ZUNvc3RWZXJzaW9uEiQuYXRlbGllci52MS5DcmVhdGVDb3N0VmVyc2lvblJlcXVlc3QaFy5hdGVsaWVyLnYxLkNvc3RWZXJzaW9uEkgKCUxpc3RDb3N0cxIcLmF0ZWxpZXIudjEuTGlzdENvc3RzUmVxdWVzdBodLmF0ZWxpZXIudjEuTGlzdENvc3RzUmVzcG9uc2USTgoLUXVlcnlNYXJnaW4SHi5hdGVsaWVyLnYxLlF1ZXJ5TWFyZ2luUmVxdWVzdBofLmF0ZWxpZXIudjEuUXVlcnlNYXJnaW5SZXNwb25zZRJRCgxMaXN0SW52b2ljZXMSHy5hdGVsaWVyLnYxLkxpc3RJbnZvaWNlc1JlcXVlc3QaIC5hdGVsaWVyLnYxLkxpc3RJbnZvaWNlc1Jlc3BvbnNlEkAKCkdldEludm9pY2USHS5hdGVsaWVyLnYxLkdldEludm9pY2VSZXF1ZXN0GhMuYXRlbGllci52MS5JbnZvaWNlElwKD0Rvd25sb2FkSW52b2ljZRIiLmF0ZWxpZXIudjEuRG93bmxvYWRJbnZvaWNlUmVxdWVzdBojLmF0ZWxpZXIudjEuRG93bmxvYWRJbnZvaWNlUmVzcG9uc2UwARJKCg9GaW5hbGl6ZUludm9pY2USIi5hdGVsaWVyLnYxLkZpbmFsaXplSW52b2ljZVJlcXVlc3QaEy5hdGVsaWVyLnYxLkludm9pY2USRgoNUmVjb3JkUGF5bWVudBIgLmF0ZWxpZXIudjEuUmVjb3JkUGF5bWVudFJlcXVlc3QaEy5hdGVsaWVyLnYxLkludm9pY2USQgoLVm9pZEludm9pY2USHi5hdGVsaWVyLnYxLlZvaWRJbnZvaWNlUmVxdWVzdBoTLmF0ZWxpZXIudjEuSW52b2ljZRJPChBDcmVhdGVDcmVkaXROb3RlEiMuYXRlbGllci52MS5DcmVhdGVDcmVkaXROb3RlUmVxdWVzdBoWLmF0ZWxpZXIudjEuQ3JlZGl0Tm90ZRI9CglTZXRCdWRnZXQSHC5hdGVsaWVyLnYxLlNldEJ1ZGdldFJlcXVlc3QaEi5hdGVsaWVyLnYxLkJ1ZGdldBJOCgtMaXN0QnVkZ2V0cxIeLmF0ZWxpZXIudjEuTGlzdEJ1ZGdldHNSZXF1ZXN0Gh8uYXRlbGllci52MS5MaXN0QnVkZ2V0c1Jlc3BvbnNlElEKDFZlcmlmeUxlZGdlchIfLmF0ZWxpZXIudjEuVmVyaWZ5TGVkZ2VyUmVxdWVzdBogLmF0ZWxpZXIudjEuVmVyaWZ5TGVkZ2VyUmVzcG9uc2ViBnByb3RvMw", [file_atelier_v1_cost, file_atelier_v1_energy, file_atelier_v1_image, file_atelier_v1_money, file_atelier_v1_price, file_google_protobuf_timestamp]);
+  fileDesc("CiBhdGVsaWVyL3YxL2JpbGxpbmdfc2VydmljZS5wcm90bxIKYXRlbGllci52MSLZAQoHQmFsYW5jZRIMCgRuYW1lGAEgASgJEiEKBnBvc3RlZBgCIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSHwoEaGVsZBgDIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSJwoMY3JlZGl0X2xpbWl0GAQgASgLMhEuYXRlbGllci52MS5Nb25leRIkCglhdmFpbGFibGUYBSABKAsyES5hdGVsaWVyLnYxLk1vbmV5Ei0KCXJlYWRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAigQIKCFRyYW5zZmVyEgwKBG5hbWUYASABKAkSJgoEa2luZBgCIAEoDjIYLmF0ZWxpZXIudjEuVHJhbnNmZXJLaW5kEhUKDWRlYml0X2FjY291bnQYAyABKAkSFgoOY3JlZGl0X2FjY291bnQYBCABKAkSIQoGYW1vdW50GAUgASgLMhEuYXRlbGllci52MS5Nb25leRIYChBwZW5kaW5nX3RyYW5zZmVyGAYgASgJEg0KBWltYWdlGAcgASgJEhMKC2Rlc2NyaXB0aW9uGAggASgJEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIjChFHZXRCYWxhbmNlUmVxdWVzdBIOCgRuYW1lGAEgASgJQgAisQEKFExpc3RUcmFuc2ZlcnNSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEhMKCXBhZ2Vfc2l6ZRgCIAEoBUIAEhQKCnBhZ2VfdG9rZW4YAyABKAlCABIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWQoVTGlzdFRyYW5zZmVyc1Jlc3BvbnNlEicKCXRyYW5zZmVycxgBIAMoCzIULmF0ZWxpZXIudjEuVHJhbnNmZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIr0BChJHcmFudENyZWRpdFJlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASIwoGYW1vdW50GAIgASgLMhEuYXRlbGllci52MS5Nb25leUIAEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCghwcmlvcml0eRgEIAEoBUIAEhUKC2Rlc2NyaXB0aW9uGAUgASgJQgASFAoKcmVxdWVzdF9pZBgGIAEoCUIAImMKE0dyYW50Q3JlZGl0UmVzcG9uc2USJgoIdHJhbnNmZXIYASABKAsyFC5hdGVsaWVyLnYxLlRyYW5zZmVyEiQKB2JhbGFuY2UYAiABKAsyEy5hdGVsaWVyLnYxLkJhbGFuY2UidwoTUmVmdW5kQ3JlZGl0UmVxdWVzdBIQCgZwYXJlbnQYASABKAlCABIjCgZhbW91bnQYAiABKAsyES5hdGVsaWVyLnYxLk1vbmV5QgASEwoJcmVmZXJlbmNlGAMgASgJQgASFAoKcmVxdWVzdF9pZBgEIAEoCUIAImQKFFJlZnVuZENyZWRpdFJlc3BvbnNlEiYKCHRyYW5zZmVyGAEgASgLMhQuYXRlbGllci52MS5UcmFuc2ZlchIkCgdiYWxhbmNlGAIgASgLMhMuYXRlbGllci52MS5CYWxhbmNlIlAKEUxpc3RQcmljZXNSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEhMKCXBhZ2Vfc2l6ZRgCIAEoBUIAEhQKCnBhZ2VfdG9rZW4YAyABKAlCACJfChJMaXN0UHJpY2VzUmVzcG9uc2USMAoOcHJpY2VfdmVyc2lvbnMYASADKAsyGC5hdGVsaWVyLnYxLlByaWNlVmVyc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZAoZQ3JlYXRlUHJpY2VWZXJzaW9uUmVxdWVzdBIxCg1wcmljZV92ZXJzaW9uGAEgASgLMhguYXRlbGllci52MS5QcmljZVZlcnNpb25CABIUCgpyZXF1ZXN0X2lkGAIgASgJQgAikwEKFFNpbXVsYXRlUHJpY2VSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEhgKDmJpbGxpbmdfcGVyaW9kGAIgASgJQgASGQoNcHJpY2VfdmVyc2lvbhgDIAEoCUIASAASKQoFZHJhZnQYBCABKAsyGC5hdGVsaWVyLnYxLlByaWNlVmVyc2lvbkgAQgkKBXByaWNlEgAiigEKFVNpbXVsYXRlUHJpY2VSZXNwb25zZRImCgVsaW5lcxgBIAMoCzIXLmF0ZWxpZXIudjEuSW52b2ljZUxpbmUSIAoFdG90YWwYAiABKAsyES5hdGVsaWVyLnYxLk1vbmV5EicKDGFjdHVhbF90b3RhbBgDIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkiYQoYQ3JlYXRlQ29zdFZlcnNpb25SZXF1ZXN0Ei8KDGNvc3RfdmVyc2lvbhgBIAEoCzIXLmF0ZWxpZXIudjEuQ29zdFZlcnNpb25CABIUCgpyZXF1ZXN0X2lkGAIgASgJQgAiPQoQTGlzdENvc3RzUmVxdWVzdBITCglwYWdlX3NpemUYASABKAVCABIUCgpwYWdlX3Rva2VuGAIgASgJQgAiXAoRTGlzdENvc3RzUmVzcG9uc2USLgoNY29zdF92ZXJzaW9ucxgBIAMoCzIXLmF0ZWxpZXIudjEuQ29zdFZlcnNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIvUBChJRdWVyeU1hcmdpblJlcXVlc3QSEAoGdGVuYW50GAEgASgJQgASDQoDam9iGAIgASgJQgASMAoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCABIuCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCABIvCghncm91cF9ieRgFIAMoDjIbLmF0ZWxpZXIudjEuTWFyZ2luRGltZW5zaW9uQgASEwoJcGFnZV9zaXplGAYgASgFQgASFAoKcGFnZV90b2tlbhgHIAEoCUIAOgAigAEKE1F1ZXJ5TWFyZ2luUmVzcG9uc2USJwoGZ3JvdXBzGAEgAygLMhcuYXRlbGllci52MS5NYXJnaW5Hcm91cBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSJwoGdG90YWxzGAMgAygLMhcuYXRlbGllci52MS5NYXJnaW5Hcm91cCJKCgxJbnZvaWNlUGFydHkSEgoKbGVnYWxfbmFtZRgBIAEoCRIWCg5wb3N0YWxfYWRkcmVzcxgCIAEoCRIOCgZ2YXRfaWQYAyABKAkiyQIKC0ludm9pY2VMaW5lEhMKC2xpbmVfbnVtYmVyGAEgASgFEikKBGtpbmQYAiABKA4yGy5hdGVsaWVyLnYxLkludm9pY2VMaW5lS2luZBITCgtkZXNjcmlwdGlvbhgDIAEoCRIRCgljb21wb25lbnQYBCABKAkSDQoFbW9kZWwYBSABKAkSGQoRY29uc3VtZWRfcXVhbnRpdHkYBiABKAkSFQoNY29uc3VtZWRfdW5pdBgHIAEoCRIdChVsaXN0X3VuaXRfcHJpY2VfbmFub3MYCCABKAkSJgoLYmlsbGVkX2Nvc3QYCSABKAsyES5hdGVsaWVyLnYxLk1vbmV5EhMKC2ltYWdlX2NvdW50GAogASgDEh4KBHRpZXIYCyABKA4yEC5hdGVsaWVyLnYxLlRpZXISFQoNcHJpY2VfdmVyc2lvbhgMIAEoCSLPBgoHSW52b2ljZRIMCgRuYW1lGAEgASgJEhYKDmludm9pY2VfbnVtYmVyGAIgASgJEicKBXN0YXRlGAMgASgOMhguYXRlbGllci52MS5JbnZvaWNlU3RhdGUSOAoUYmlsbGluZ19wZXJpb2Rfc3RhcnQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjYKEmJpbGxpbmdfcGVyaW9kX2VuZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoGaXNzdWVyGAYgASgLMhguYXRlbGllci52MS5JbnZvaWNlUGFydHkSKgoIY3VzdG9tZXIYByABKAsyGC5hdGVsaWVyLnYxLkludm9pY2VQYXJ0eRImCgVsaW5lcxgIIAMoCzIXLmF0ZWxpZXIudjEuSW52b2ljZUxpbmUSJAoJbmV0X3RvdGFsGAkgASgLMhEuYXRlbGllci52MS5Nb25leRIkCgl0YXhfdG90YWwYCiABKAsyES5hdGVsaWVyLnYxLk1vbmV5EiAKBXRvdGFsGAsgASgLMhEuYXRlbGllci52MS5Nb25leRITCgtpbWFnZV9jb3VudBgMIAEoAxIaChJlbmVyZ3lfbWlsbGlqb3VsZXMYDSABKAMSMQoNZmluYWxpemVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMcGF5bWVudF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCgl2b2lkX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKDGNyZWRpdF9ub3RlcxgRIAMoCzIWLmF0ZWxpZXIudjEuQ3JlZGl0Tm90ZRIrCghlbmVyZ2llcxgSIAMoCzIZLmF0ZWxpZXIudjEuSW52b2ljZUVuZXJneRIpCg5jcmVkaXRfYXBwbGllZBgTIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSHgoDZHVlGBQgASgLMhEuYXRlbGllci52MS5Nb25leRIsCghmYWlsdXJlcxgVIAMoCzIaLmF0ZWxpZXIudjEuSW52b2ljZUZhaWx1cmUi+wEKDUludm9pY2VFbmVyZ3kSDQoFbW9kZWwYASABKAkSLwoNZW5lcmd5X3NvdXJjZRgCIAEoDjIYLmF0ZWxpZXIudjEuRW5lcmd5U291cmNlEhMKC2ltYWdlX2NvdW50GAMgASgDEhoKEmVuZXJneV9taWxsaWpvdWxlcxgEIAEoAxIgChhlbmVyZ3lfZXJyb3JfbWlsbGlqb3VsZXMYBSABKAMSFAoMY2FyYm9uX2dyYW1zGAYgASgJEgsKA3B1ZRgHIAEoCRIcChRjYXJib25fZ3JhbXNfcGVyX2t3aBgIIAEoCRIWCg5mYWN0b3JzX3NvdXJjZRgJIAEoCSJmCg5JbnZvaWNlRmFpbHVyZRInCgdvdXRjb21lGAEgASgOMhYuYXRlbGllci52MS5JbWFnZVN0YXRlEhYKDmZhaWx1cmVfcmVhc29uGAIgASgJEhMKC2ltYWdlX2NvdW50GAMgASgDIroBCgpDcmVkaXROb3RlEgwKBG5hbWUYASABKAkSGgoSY3JlZGl0X25vdGVfbnVtYmVyGAIgASgJEiEKBmFtb3VudBgDIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSDgoGcmVhc29uGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIeCgN0YXgYBiABKAsyES5hdGVsaWVyLnYxLk1vbmV5IlIKE0xpc3RJbnZvaWNlc1JlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASEwoJcGFnZV9zaXplGAIgASgFQgASFAoKcGFnZV90b2tlbhgDIAEoCUIAIlYKFExpc3RJbnZvaWNlc1Jlc3BvbnNlEiUKCGludm9pY2VzGAEgAygLMhMuYXRlbGllci52MS5JbnZvaWNlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIjChFHZXRJbnZvaWNlUmVxdWVzdBIOCgRuYW1lGAEgASgJQgAiWgoWRG93bmxvYWRJbnZvaWNlUmVxdWVzdBIOCgRuYW1lGAEgASgJQgASMAoJZmlsZV9raW5kGAIgASgOMhsuYXRlbGllci52MS5JbnZvaWNlRmlsZUtpbmRCACJbChdEb3dubG9hZEludm9pY2VSZXNwb25zZRInCgRmaWxlGAEgASgLMhcuYXRlbGllci52MS5JbnZvaWNlRmlsZUgAEg8KBWNodW5rGAIgASgMSABCBgoEcGFydCJaCgtJbnZvaWNlRmlsZRIRCglmaWxlX25hbWUYASABKAkSFAoMY29udGVudF90eXBlGAIgASgJEhIKCmJ5dGVfY291bnQYAyABKAMSDgoGc2hhMjU2GAQgASgJIj4KFkZpbmFsaXplSW52b2ljZVJlcXVlc3QSDgoEbmFtZRgBIAEoCUIAEhQKCnJlcXVlc3RfaWQYAiABKAlCACKoAQoUUmVjb3JkUGF5bWVudFJlcXVlc3QSDgoEbmFtZRgBIAEoCUIAEiMKBmFtb3VudBgCIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXlCABIwCgxwYXltZW50X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKCXJlZmVyZW5jZRgEIAEoCUIAEhQKCnJlcXVlc3RfaWQYBSABKAlCACJMChJWb2lkSW52b2ljZVJlcXVlc3QSDgoEbmFtZRgBIAEoCUIAEhAKBnJlYXNvbhgCIAEoCUIAEhQKCnJlcXVlc3RfaWQYAyABKAlCACJ4ChdDcmVhdGVDcmVkaXROb3RlUmVxdWVzdBIQCgZwYXJlbnQYASABKAlCABIjCgZhbW91bnQYAiABKAsyES5hdGVsaWVyLnYxLk1vbmV5QgASEAoGcmVhc29uGAMgASgJQgASFAoKcmVxdWVzdF9pZBgEIAEoCUIAIrACCgZCdWRnZXQSDgoEbmFtZRgBIAEoCUIAEhEKB3Byb2plY3QYAiABKAlCABIRCgdhcGlfa2V5GAMgASgJQgASKgoGcGVyaW9kGAQgASgOMhguYXRlbGllci52MS5CdWRnZXRQZXJpb2RCABIiCgVsaW1pdBgFIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXlCABI0CgtlbmZvcmNlbWVudBgGIAEoDjIdLmF0ZWxpZXIudjEuQnVkZ2V0RW5mb3JjZW1lbnRCABIgCgVzcGVudBgHIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSHwoEaGVsZBgIIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSJwoGYWxlcnRzGAkgAygLMhcuYXRlbGllci52MS5CdWRnZXRBbGVydCKSAQoLQnVkZ2V0QWxlcnQSDwoHcGVyY2VudBgBIAEoBRIfCgR1c2VkGAIgASgLMhEuYXRlbGllci52MS5Nb25leRIgCgVsaW1pdBgDIAEoCzIRLmF0ZWxpZXIudjEuTW9uZXkSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjgKEFNldEJ1ZGdldFJlcXVlc3QSJAoGYnVkZ2V0GAEgASgLMhIuYXRlbGllci52MS5CdWRnZXRCACJRChJMaXN0QnVkZ2V0c1JlcXVlc3QSEAoGcGFyZW50GAEgASgJQgASEwoJcGFnZV9zaXplGAIgASgFQgASFAoKcGFnZV90b2tlbhgDIAEoCUIAIlMKE0xpc3RCdWRnZXRzUmVzcG9uc2USIwoHYnVkZ2V0cxgBIAMoCzISLmF0ZWxpZXIudjEuQnVkZ2V0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSInChNWZXJpZnlMZWRnZXJSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAInQKFFZlcmlmeUxlZGdlclJlc3BvbnNlEhIKCmNvbnNpc3RlbnQYASABKAgSFgoOdHJhbnNmZXJfY291bnQYAiABKAMSEwoLYmxvY2tfY291bnQYAyABKAMSGwoTZmlyc3RfaW5jb25zaXN0ZW5jeRgEIAEoCSqSAQoMVHJhbnNmZXJLaW5kEh0KGVRSQU5TRkVSX0tJTkRfVU5TUEVDSUZJRUQQABIYChRUUkFOU0ZFUl9LSU5EX1NJTkdMRRABEhkKFVRSQU5TRkVSX0tJTkRfUEVORElORxACEhYKElRSQU5TRkVSX0tJTkRfUE9TVBADEhYKElRSQU5TRkVSX0tJTkRfVk9JRBAEKpMBCgxJbnZvaWNlU3RhdGUSHQoZSU5WT0lDRV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE0lOVk9JQ0VfU1RBVEVfRFJBRlQQARIbChdJTlZPSUNFX1NUQVRFX0ZJTkFMSVpFRBACEhYKEklOVk9JQ0VfU1RBVEVfUEFJRBADEhYKEklOVk9JQ0VfU1RBVEVfVk9JRBAEKtsCCg9JbnZvaWNlTGluZUtpbmQSIQodSU5WT0lDRV9MSU5FX0tJTkRfVU5TUEVDSUZJRUQQABIbChdJTlZPSUNFX0xJTkVfS0lORF9VU0FHRRABEh0KGUlOVk9JQ0VfTElORV9LSU5EX01JTklNVU0QAhIeChpJTlZPSUNFX0xJTkVfS0lORF9ESVNDT1VOVBADEiAKHElOVk9JQ0VfTElORV9LSU5EX0FESlVTVE1FTlQQBBIZChVJTlZPSUNFX0xJTkVfS0lORF9UQVgQBRIkCiBJTlZPSUNFX0xJTkVfS0lORF9DUkVESVRfQVBQTElFRBAGEh4KGklOVk9JQ0VfTElORV9LSU5EX1JPVU5ESU5HEAcSIQodSU5WT0lDRV9MSU5FX0tJTkRfVk9MVU1FX1RJRVIQCBIjCh9JTlZPSUNFX0xJTkVfS0lORF9QQVJLRURfRU5FUkdZEAkqpgEKD0ludm9pY2VGaWxlS2luZBIhCh1JTlZPSUNFX0ZJTEVfS0lORF9VTlNQRUNJRklFRBAAEhkKFUlOVk9JQ0VfRklMRV9LSU5EX1BERhABEhkKFUlOVk9JQ0VfRklMRV9LSU5EX0NTVhACEh0KGUlOVk9JQ0VfRklMRV9LSU5EX1BBUlFVRVQQAxIbChdJTlZPSUNFX0ZJTEVfS0lORF9GT0NVUxAEKnYKDEJ1ZGdldFBlcmlvZBIdChlCVURHRVRfUEVSSU9EX1VOU1BFQ0lGSUVEEAASFQoRQlVER0VUX1BFUklPRF9EQVkQARIXChNCVURHRVRfUEVSSU9EX01PTlRIEAISFwoTQlVER0VUX1BFUklPRF9UT1RBTBADKnEKEUJ1ZGdldEVuZm9yY2VtZW50EiIKHkJVREdFVF9FTkZPUkNFTUVOVF9VTlNQRUNJRklFRBAAEhsKF0JVREdFVF9FTkZPUkNFTUVOVF9IQVJEEAESGwoXQlVER0VUX0VORk9SQ0VNRU5UX1NPRlQQAjKxDAoOQmlsbGluZ1NlcnZpY2USQAoKR2V0QmFsYW5jZRIdLmF0ZWxpZXIudjEuR2V0QmFsYW5jZVJlcXVlc3QaEy5hdGVsaWVyLnYxLkJhbGFuY2USVAoNTGlzdFRyYW5zZmVycxIgLmF0ZWxpZXIudjEuTGlzdFRyYW5zZmVyc1JlcXVlc3QaIS5hdGVsaWVyLnYxLkxpc3RUcmFuc2ZlcnNSZXNwb25zZRJOCgtHcmFudENyZWRpdBIeLmF0ZWxpZXIudjEuR3JhbnRDcmVkaXRSZXF1ZXN0Gh8uYXRlbGllci52MS5HcmFudENyZWRpdFJlc3BvbnNlElEKDFJlZnVuZENyZWRpdBIfLmF0ZWxpZXIudjEuUmVmdW5kQ3JlZGl0UmVxdWVzdBogLmF0ZWxpZXIudjEuUmVmdW5kQ3JlZGl0UmVzcG9uc2USSwoKTGlzdFByaWNlcxIdLmF0ZWxpZXIudjEuTGlzdFByaWNlc1JlcXVlc3QaHi5hdGVsaWVyLnYxLkxpc3RQcmljZXNSZXNwb25zZRJVChJDcmVhdGVQcmljZVZlcnNpb24SJS5hdGVsaWVyLnYxLkNyZWF0ZVByaWNlVmVyc2lvblJlcXVlc3QaGC5hdGVsaWVyLnYxLlByaWNlVmVyc2lvbhJUCg1TaW11bGF0ZVByaWNlEiAuYXRlbGllci52MS5TaW11bGF0ZVByaWNlUmVxdWVzdBohLmF0ZWxpZXIudjEuU2ltdWxhdGVQcmljZVJlc3BvbnNlElIKEUNyZWF0ZUNvc3RWZXJzaW9uEiQuYXRlbGllci52MS5DcmVhdGVDb3N0VmVyc2lvblJlcXVlc3QaFy5hdGVsaWVyLnYxLkNvc3RWZXJzaW9uEkgKCUxpc3RDb3N0cxIcLmF0ZWxpZXIudjEuTGlzdENvc3RzUmVxdWVzdBodLmF0ZWxpZXIudjEuTGlzdENvc3RzUmVzcG9uc2USTgoLUXVlcnlNYXJnaW4SHi5hdGVsaWVyLnYxLlF1ZXJ5TWFyZ2luUmVxdWVzdBofLmF0ZWxpZXIudjEuUXVlcnlNYXJnaW5SZXNwb25zZRJRCgxMaXN0SW52b2ljZXMSHy5hdGVsaWVyLnYxLkxpc3RJbnZvaWNlc1JlcXVlc3QaIC5hdGVsaWVyLnYxLkxpc3RJbnZvaWNlc1Jlc3BvbnNlEkAKCkdldEludm9pY2USHS5hdGVsaWVyLnYxLkdldEludm9pY2VSZXF1ZXN0GhMuYXRlbGllci52MS5JbnZvaWNlElwKD0Rvd25sb2FkSW52b2ljZRIiLmF0ZWxpZXIudjEuRG93bmxvYWRJbnZvaWNlUmVxdWVzdBojLmF0ZWxpZXIudjEuRG93bmxvYWRJbnZvaWNlUmVzcG9uc2UwARJKCg9GaW5hbGl6ZUludm9pY2USIi5hdGVsaWVyLnYxLkZpbmFsaXplSW52b2ljZVJlcXVlc3QaEy5hdGVsaWVyLnYxLkludm9pY2USRgoNUmVjb3JkUGF5bWVudBIgLmF0ZWxpZXIudjEuUmVjb3JkUGF5bWVudFJlcXVlc3QaEy5hdGVsaWVyLnYxLkludm9pY2USQgoLVm9pZEludm9pY2USHi5hdGVsaWVyLnYxLlZvaWRJbnZvaWNlUmVxdWVzdBoTLmF0ZWxpZXIudjEuSW52b2ljZRJPChBDcmVhdGVDcmVkaXROb3RlEiMuYXRlbGllci52MS5DcmVhdGVDcmVkaXROb3RlUmVxdWVzdBoWLmF0ZWxpZXIudjEuQ3JlZGl0Tm90ZRI9CglTZXRCdWRnZXQSHC5hdGVsaWVyLnYxLlNldEJ1ZGdldFJlcXVlc3QaEi5hdGVsaWVyLnYxLkJ1ZGdldBJOCgtMaXN0QnVkZ2V0cxIeLmF0ZWxpZXIudjEuTGlzdEJ1ZGdldHNSZXF1ZXN0Gh8uYXRlbGllci52MS5MaXN0QnVkZ2V0c1Jlc3BvbnNlElEKDFZlcmlmeUxlZGdlchIfLmF0ZWxpZXIudjEuVmVyaWZ5TGVkZ2VyUmVxdWVzdBogLmF0ZWxpZXIudjEuVmVyaWZ5TGVkZ2VyUmVzcG9uc2ViBnByb3RvMw", [file_atelier_v1_cost, file_atelier_v1_energy, file_atelier_v1_image, file_atelier_v1_money, file_atelier_v1_price, file_google_protobuf_timestamp]);
 
 /**
  * What a wallet holds, before tax.
@@ -342,6 +342,76 @@ export const GrantCreditResponseSchema: GenMessage<GrantCreditResponse> = /*@__P
   messageDesc(file_atelier_v1_billing_service, 6);
 
 /**
+ * Credit was paid back outside.
+ *
+ * @generated from message atelier.v1.RefundCreditRequest
+ */
+export type RefundCreditRequest = Message<"atelier.v1.RefundCreditRequest"> & {
+  /**
+   * `tenants/{tenant}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * How much, more than zero, in the tenant's currency; at most what is left of its prepaid credit.
+   *
+   * @generated from field: atelier.v1.Money amount = 2;
+   */
+  amount?: Money | undefined;
+
+  /**
+   * The payment's reference elsewhere, such as the bank's; it stays in the books for good.
+   *
+   * @generated from field: string reference = 3;
+   */
+  reference: string;
+
+  /**
+   * A UUID made by the client; remembered for good.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message atelier.v1.RefundCreditRequest.
+ * Use `create(RefundCreditRequestSchema)` to create a new message.
+ */
+export const RefundCreditRequestSchema: GenMessage<RefundCreditRequest> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_billing_service, 7);
+
+/**
+ * Credit was taken out of the wallet.
+ *
+ * @generated from message atelier.v1.RefundCreditResponse
+ */
+export type RefundCreditResponse = Message<"atelier.v1.RefundCreditResponse"> & {
+  /**
+   * The movement.
+   *
+   * @generated from field: atelier.v1.Transfer transfer = 1;
+   */
+  transfer?: Transfer | undefined;
+
+  /**
+   * The wallet afterwards.
+   *
+   * @generated from field: atelier.v1.Balance balance = 2;
+   */
+  balance?: Balance | undefined;
+};
+
+/**
+ * Describes the message atelier.v1.RefundCreditResponse.
+ * Use `create(RefundCreditResponseSchema)` to create a new message.
+ */
+export const RefundCreditResponseSchema: GenMessage<RefundCreditResponse> = /*@__PURE__*/
+  messageDesc(file_atelier_v1_billing_service, 8);
+
+/**
  * A page of price versions is wished for.
  *
  * @generated from message atelier.v1.ListPricesRequest
@@ -374,7 +444,7 @@ export type ListPricesRequest = Message<"atelier.v1.ListPricesRequest"> & {
  * Use `create(ListPricesRequestSchema)` to create a new message.
  */
 export const ListPricesRequestSchema: GenMessage<ListPricesRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 7);
+  messageDesc(file_atelier_v1_billing_service, 9);
 
 /**
  * A page of price versions.
@@ -402,7 +472,7 @@ export type ListPricesResponse = Message<"atelier.v1.ListPricesResponse"> & {
  * Use `create(ListPricesResponseSchema)` to create a new message.
  */
 export const ListPricesResponseSchema: GenMessage<ListPricesResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 8);
+  messageDesc(file_atelier_v1_billing_service, 10);
 
 /**
  * A wish for a price version.
@@ -430,7 +500,7 @@ export type CreatePriceVersionRequest = Message<"atelier.v1.CreatePriceVersionRe
  * Use `create(CreatePriceVersionRequestSchema)` to create a new message.
  */
 export const CreatePriceVersionRequestSchema: GenMessage<CreatePriceVersionRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 9);
+  messageDesc(file_atelier_v1_billing_service, 11);
 
 /**
  * Which past under which price.
@@ -481,7 +551,7 @@ export type SimulatePriceRequest = Message<"atelier.v1.SimulatePriceRequest"> & 
  * Use `create(SimulatePriceRequestSchema)` to create a new message.
  */
 export const SimulatePriceRequestSchema: GenMessage<SimulatePriceRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 10);
+  messageDesc(file_atelier_v1_billing_service, 12);
 
 /**
  * What it would have cost.
@@ -516,7 +586,7 @@ export type SimulatePriceResponse = Message<"atelier.v1.SimulatePriceResponse"> 
  * Use `create(SimulatePriceResponseSchema)` to create a new message.
  */
 export const SimulatePriceResponseSchema: GenMessage<SimulatePriceResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 11);
+  messageDesc(file_atelier_v1_billing_service, 13);
 
 /**
  * A wish for a version of the operator's costs.
@@ -544,7 +614,7 @@ export type CreateCostVersionRequest = Message<"atelier.v1.CreateCostVersionRequ
  * Use `create(CreateCostVersionRequestSchema)` to create a new message.
  */
 export const CreateCostVersionRequestSchema: GenMessage<CreateCostVersionRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 12);
+  messageDesc(file_atelier_v1_billing_service, 14);
 
 /**
  * A page of the operator's costs is wished for.
@@ -572,7 +642,7 @@ export type ListCostsRequest = Message<"atelier.v1.ListCostsRequest"> & {
  * Use `create(ListCostsRequestSchema)` to create a new message.
  */
 export const ListCostsRequestSchema: GenMessage<ListCostsRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 13);
+  messageDesc(file_atelier_v1_billing_service, 15);
 
 /**
  * A page of the operator's costs.
@@ -600,7 +670,7 @@ export type ListCostsResponse = Message<"atelier.v1.ListCostsResponse"> & {
  * Use `create(ListCostsResponseSchema)` to create a new message.
  */
 export const ListCostsResponseSchema: GenMessage<ListCostsResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 14);
+  messageDesc(file_atelier_v1_billing_service, 16);
 
 /**
  * Margins are wished for.
@@ -663,7 +733,7 @@ export type QueryMarginRequest = Message<"atelier.v1.QueryMarginRequest"> & {
  * Use `create(QueryMarginRequestSchema)` to create a new message.
  */
 export const QueryMarginRequestSchema: GenMessage<QueryMarginRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 15);
+  messageDesc(file_atelier_v1_billing_service, 17);
 
 /**
  * Margins.
@@ -698,7 +768,7 @@ export type QueryMarginResponse = Message<"atelier.v1.QueryMarginResponse"> & {
  * Use `create(QueryMarginResponseSchema)` to create a new message.
  */
 export const QueryMarginResponseSchema: GenMessage<QueryMarginResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 16);
+  messageDesc(file_atelier_v1_billing_service, 18);
 
 /**
  * A party to an invoice.
@@ -733,7 +803,7 @@ export type InvoiceParty = Message<"atelier.v1.InvoiceParty"> & {
  * Use `create(InvoicePartySchema)` to create a new message.
  */
 export const InvoicePartySchema: GenMessage<InvoiceParty> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 17);
+  messageDesc(file_atelier_v1_billing_service, 19);
 
 /**
  * A line of an invoice.
@@ -831,7 +901,7 @@ export type InvoiceLine = Message<"atelier.v1.InvoiceLine"> & {
  * Use `create(InvoiceLineSchema)` to create a new message.
  */
 export const InvoiceLineSchema: GenMessage<InvoiceLine> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 18);
+  messageDesc(file_atelier_v1_billing_service, 20);
 
 /**
  * An invoice. Its lines add up to its total, exactly.
@@ -993,7 +1063,7 @@ export type Invoice = Message<"atelier.v1.Invoice"> & {
  * Use `create(InvoiceSchema)` to create a new message.
  */
 export const InvoiceSchema: GenMessage<Invoice> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 19);
+  messageDesc(file_atelier_v1_billing_service, 21);
 
 /**
  * What an invoice's images of one model consumed, by where the figure comes from.
@@ -1071,7 +1141,7 @@ export type InvoiceEnergy = Message<"atelier.v1.InvoiceEnergy"> & {
  * Use `create(InvoiceEnergySchema)` to create a new message.
  */
 export const InvoiceEnergySchema: GenMessage<InvoiceEnergy> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 20);
+  messageDesc(file_atelier_v1_billing_service, 22);
 
 /**
  * Images that did not come, for one reason.
@@ -1106,7 +1176,7 @@ export type InvoiceFailure = Message<"atelier.v1.InvoiceFailure"> & {
  * Use `create(InvoiceFailureSchema)` to create a new message.
  */
 export const InvoiceFailureSchema: GenMessage<InvoiceFailure> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 21);
+  messageDesc(file_atelier_v1_billing_service, 23);
 
 /**
  * A correction of an invoice.
@@ -1162,7 +1232,7 @@ export type CreditNote = Message<"atelier.v1.CreditNote"> & {
  * Use `create(CreditNoteSchema)` to create a new message.
  */
 export const CreditNoteSchema: GenMessage<CreditNote> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 22);
+  messageDesc(file_atelier_v1_billing_service, 24);
 
 /**
  * A page of invoices is wished for.
@@ -1197,7 +1267,7 @@ export type ListInvoicesRequest = Message<"atelier.v1.ListInvoicesRequest"> & {
  * Use `create(ListInvoicesRequestSchema)` to create a new message.
  */
 export const ListInvoicesRequestSchema: GenMessage<ListInvoicesRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 23);
+  messageDesc(file_atelier_v1_billing_service, 25);
 
 /**
  * A page of invoices.
@@ -1225,7 +1295,7 @@ export type ListInvoicesResponse = Message<"atelier.v1.ListInvoicesResponse"> & 
  * Use `create(ListInvoicesResponseSchema)` to create a new message.
  */
 export const ListInvoicesResponseSchema: GenMessage<ListInvoicesResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 24);
+  messageDesc(file_atelier_v1_billing_service, 26);
 
 /**
  * Which invoice.
@@ -1246,7 +1316,7 @@ export type GetInvoiceRequest = Message<"atelier.v1.GetInvoiceRequest"> & {
  * Use `create(GetInvoiceRequestSchema)` to create a new message.
  */
 export const GetInvoiceRequestSchema: GenMessage<GetInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 25);
+  messageDesc(file_atelier_v1_billing_service, 27);
 
 /**
  * Which invoice, as what.
@@ -1274,7 +1344,7 @@ export type DownloadInvoiceRequest = Message<"atelier.v1.DownloadInvoiceRequest"
  * Use `create(DownloadInvoiceRequestSchema)` to create a new message.
  */
 export const DownloadInvoiceRequestSchema: GenMessage<DownloadInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 26);
+  messageDesc(file_atelier_v1_billing_service, 28);
 
 /**
  * A part of the file.
@@ -1311,7 +1381,7 @@ export type DownloadInvoiceResponse = Message<"atelier.v1.DownloadInvoiceRespons
  * Use `create(DownloadInvoiceResponseSchema)` to create a new message.
  */
 export const DownloadInvoiceResponseSchema: GenMessage<DownloadInvoiceResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 27);
+  messageDesc(file_atelier_v1_billing_service, 29);
 
 /**
  * An invoice's file.
@@ -1353,7 +1423,7 @@ export type InvoiceFile = Message<"atelier.v1.InvoiceFile"> & {
  * Use `create(InvoiceFileSchema)` to create a new message.
  */
 export const InvoiceFileSchema: GenMessage<InvoiceFile> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 28);
+  messageDesc(file_atelier_v1_billing_service, 30);
 
 /**
  * Which draft to finalize.
@@ -1381,7 +1451,7 @@ export type FinalizeInvoiceRequest = Message<"atelier.v1.FinalizeInvoiceRequest"
  * Use `create(FinalizeInvoiceRequestSchema)` to create a new message.
  */
 export const FinalizeInvoiceRequestSchema: GenMessage<FinalizeInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 29);
+  messageDesc(file_atelier_v1_billing_service, 31);
 
 /**
  * Which invoice was paid.
@@ -1430,7 +1500,7 @@ export type RecordPaymentRequest = Message<"atelier.v1.RecordPaymentRequest"> & 
  * Use `create(RecordPaymentRequestSchema)` to create a new message.
  */
 export const RecordPaymentRequestSchema: GenMessage<RecordPaymentRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 30);
+  messageDesc(file_atelier_v1_billing_service, 32);
 
 /**
  * Which invoice is void.
@@ -1465,7 +1535,7 @@ export type VoidInvoiceRequest = Message<"atelier.v1.VoidInvoiceRequest"> & {
  * Use `create(VoidInvoiceRequestSchema)` to create a new message.
  */
 export const VoidInvoiceRequestSchema: GenMessage<VoidInvoiceRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 31);
+  messageDesc(file_atelier_v1_billing_service, 33);
 
 /**
  * A wish for a correction.
@@ -1507,7 +1577,7 @@ export type CreateCreditNoteRequest = Message<"atelier.v1.CreateCreditNoteReques
  * Use `create(CreateCreditNoteRequestSchema)` to create a new message.
  */
 export const CreateCreditNoteRequestSchema: GenMessage<CreateCreditNoteRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 32);
+  messageDesc(file_atelier_v1_billing_service, 34);
 
 /**
  * A bound on spending. Alerts are written when 50, 80 and 100 percent are used.
@@ -1584,7 +1654,7 @@ export type Budget = Message<"atelier.v1.Budget"> & {
  * Use `create(BudgetSchema)` to create a new message.
  */
 export const BudgetSchema: GenMessage<Budget> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 33);
+  messageDesc(file_atelier_v1_billing_service, 35);
 
 /**
  * A share of a budget that was reached.
@@ -1626,7 +1696,7 @@ export type BudgetAlert = Message<"atelier.v1.BudgetAlert"> & {
  * Use `create(BudgetAlertSchema)` to create a new message.
  */
 export const BudgetAlertSchema: GenMessage<BudgetAlert> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 34);
+  messageDesc(file_atelier_v1_billing_service, 36);
 
 /**
  * A budget to be.
@@ -1647,7 +1717,7 @@ export type SetBudgetRequest = Message<"atelier.v1.SetBudgetRequest"> & {
  * Use `create(SetBudgetRequestSchema)` to create a new message.
  */
 export const SetBudgetRequestSchema: GenMessage<SetBudgetRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 35);
+  messageDesc(file_atelier_v1_billing_service, 37);
 
 /**
  * A page of budgets is wished for.
@@ -1682,7 +1752,7 @@ export type ListBudgetsRequest = Message<"atelier.v1.ListBudgetsRequest"> & {
  * Use `create(ListBudgetsRequestSchema)` to create a new message.
  */
 export const ListBudgetsRequestSchema: GenMessage<ListBudgetsRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 36);
+  messageDesc(file_atelier_v1_billing_service, 38);
 
 /**
  * A page of budgets.
@@ -1710,7 +1780,7 @@ export type ListBudgetsResponse = Message<"atelier.v1.ListBudgetsResponse"> & {
  * Use `create(ListBudgetsResponseSchema)` to create a new message.
  */
 export const ListBudgetsResponseSchema: GenMessage<ListBudgetsResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 37);
+  messageDesc(file_atelier_v1_billing_service, 39);
 
 /**
  * Whose ledger.
@@ -1731,7 +1801,7 @@ export type VerifyLedgerRequest = Message<"atelier.v1.VerifyLedgerRequest"> & {
  * Use `create(VerifyLedgerRequestSchema)` to create a new message.
  */
 export const VerifyLedgerRequestSchema: GenMessage<VerifyLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 38);
+  messageDesc(file_atelier_v1_billing_service, 40);
 
 /**
  * What was found.
@@ -1773,7 +1843,7 @@ export type VerifyLedgerResponse = Message<"atelier.v1.VerifyLedgerResponse"> & 
  * Use `create(VerifyLedgerResponseSchema)` to create a new message.
  */
 export const VerifyLedgerResponseSchema: GenMessage<VerifyLedgerResponse> = /*@__PURE__*/
-  messageDesc(file_atelier_v1_billing_service, 39);
+  messageDesc(file_atelier_v1_billing_service, 41);
 
 /**
  * How a transfer counts.
@@ -2112,6 +2182,17 @@ export const BillingService: GenService<{
     methodKind: "unary";
     input: typeof GrantCreditRequestSchema;
     output: typeof GrantCreditResponseSchema;
+  },
+  /**
+   * Operator: prepaid credit was paid back outside; takes it out of the wallet. What holds stand on
+   * and what a credit limit lends is nobody's to be paid back.
+   *
+   * @generated from rpc atelier.v1.BillingService.RefundCredit
+   */
+  refundCredit: {
+    methodKind: "unary";
+    input: typeof RefundCreditRequestSchema;
+    output: typeof RefundCreditResponseSchema;
   },
   /**
    * The price versions the tenant buys or bought at; an operator sees all, newest first.
