@@ -27,6 +27,7 @@ from atelier.v1.installation_service_pb2_grpc import (
 )
 from tests.unit.sdk.small_server import Refusal
 
+TOGETHER = "ATELIER_CLIENT_CERTIFICATE_FILE and ATELIER_CLIENT_KEY_FILE belong together"
 OPERATOR = wire.Finding(
     check="recorder",
     state=wire.FindingState.FINDING_STATE_FAILED,
@@ -242,7 +243,40 @@ async def test_an_unknown_issuer_says_how_to_trust_it(
 
     assert last(findings)[:2] == ("TLS", FindingState.FAILED)
     assert "nobody this machine trusts" in findings[-1].message
-    assert "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in findings[-1].advice
+    assert "ATELIER_CA_FILE" in findings[-1].advice
+
+
+@pytest.mark.parametrize("variable", ["ATELIER_CA_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"])
+async def test_the_doctor_believes_whom_a_call_believes(
+    serve_tls: ServeTls,
+    authority: trustme.CA,
+    trusted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    monkeypatch.delenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
+    monkeypatch.setenv(variable, str(trusted))
+    in_a_year = datetime.now(UTC) + timedelta(days=365, hours=1)
+    port = serve_tls(authority.issue_cert("localhost", not_after=in_a_year))
+
+    findings = await look(f"https://localhost:{port}")
+
+    assert by_check(findings)["TLS"].message == "the certificate is good for 365 days"
+
+
+async def test_a_certificate_of_ones_own_that_cannot_be_read_is_named(
+    serve_tls: ServeTls, authority: trustme.CA, trusted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATELIER_CLIENT_CERTIFICATE_FILE", str(trusted))
+    port = serve_tls(authority.issue_cert("localhost"))
+
+    findings = await look(f"https://localhost:{port}")
+
+    assert last(findings) == (
+        "TLS",
+        FindingState.FAILED,
+        f"the certificates of this side cannot be used: {TOGETHER}",
+    )
 
 
 async def test_an_expired_certificate(

@@ -1,13 +1,23 @@
 """What a server speaks at a port, and what is wrong with its certificate, in words."""
 
 import os
+import pkgutil
 import socket
 import ssl
 import time
+from pathlib import Path
 from typing import Final
 
+from atelier.certificates import (
+    CA_FILE_VARIABLE,
+    CLIENT_CERTIFICATE_FILE_VARIABLE,
+    CLIENT_KEY_FILE_VARIABLE,
+    read_certificates,
+)
+from atelier.errors import ConfigurationError
+
 # gRPC's own variable for whom to trust, in place of the roots it brings.
-ROOTS_VARIABLE: Final = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+_GRPC_ROOTS_VARIABLE: Final = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 _SECONDS_PER_DAY: Final = 86_400
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # An empty SETTINGS frame: length 0, type 4, no flags, stream 0. A server begins with one too.
@@ -36,7 +46,7 @@ def look_at_tls(host: str, port: int, *, timeout_seconds: float) -> int:
     Raises:
         TlsProblem: a call would fail here.
     """
-    context = ssl.create_default_context(cafile=os.environ.get(ROOTS_VARIABLE))
+    context = _context_of_a_call()
     context.set_alpn_protocols(["h2"])
     try:
         with (
@@ -64,6 +74,32 @@ def look_at_tls(host: str, port: int, *, timeout_seconds: float) -> int:
         )
     ends = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
     return int((ends - time.time()) // _SECONDS_PER_DAY)
+
+
+def _context_of_a_call() -> ssl.SSLContext:
+    """Believe whom our calls believe, which are not the system's roots, and show what they show."""
+    try:
+        roots = read_certificates().root_certificates or _roots_of_grpc()
+        context = ssl.create_default_context(cadata=roots.decode())
+        certificate = os.environ.get(CLIENT_CERTIFICATE_FILE_VARIABLE)
+        if certificate:
+            context.load_cert_chain(certificate, os.environ[CLIENT_KEY_FILE_VARIABLE])
+    except (ConfigurationError, OSError, ValueError) as error:
+        raise TlsProblem(
+            f"the certificates of this side cannot be used: {error}",
+            f"Look at the PEM files that {CA_FILE_VARIABLE}, {CLIENT_CERTIFICATE_FILE_VARIABLE} "
+            f"and {CLIENT_KEY_FILE_VARIABLE} name.",
+        ) from None
+    return context
+
+
+def _roots_of_grpc() -> bytes:
+    path = os.environ.get(_GRPC_ROOTS_VARIABLE)
+    if path:
+        return Path(path).read_bytes()
+    roots = pkgutil.get_data("grpc._cython", "_credentials/roots.pem")
+    assert roots, "grpcio brings its roots"
+    return roots
 
 
 def look_at_clear_text(host: str, port: int, *, timeout_seconds: float) -> None:
@@ -123,6 +159,6 @@ def _certificate_problem(error: ssl.SSLCertVerificationError, host: str) -> tupl
     if code in _UNKNOWN_ISSUERS:
         return (
             f"nobody this machine trusts signed the server's certificate: {error.verify_message}",
-            f"Put the operator's certificate into a file and name it in {ROOTS_VARIABLE}.",
+            f"Put the operator's certificate into a file and name it in {CA_FILE_VARIABLE}.",
         )
     return error.verify_message, "Show this to the operator."
