@@ -3,21 +3,16 @@
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import psycopg
 
 import atelier
 from atelier.v1.api_key_service_pb2 import ApiKey, KeyRole
-from atelier.v1.energy_pb2 import EnergySource
 from atelier.v1.fleet_service_pb2 import Gpu
 from atelier.v1.image_pb2 import Image, ImageSpec, ImageState
 from atelier.v1.job_service_pb2 import Job, JobSpec
@@ -30,7 +25,7 @@ from atelier.v1.price_pb2 import (
     PriceVersion,
 )
 from atelier.v1.tenant_service_pb2 import Tenant
-from benchmarks.parts.timeline import Stretch, where_time_went
+from benchmarks.service.timeline import Stretch, where_time_went
 from services.standalone.installation import RunningInstallation
 
 PER_IMAGE_NANOS: Final = 20_000_000
@@ -233,113 +228,3 @@ class Bench:
             operator.create_tenant(tenant, Tenant(display_name=tenant, currency_code="EUR"))
             operator.grant_credit(Money(currency_code="EUR", nanos=CREDIT_NANOS), description="-")
             return operator.create_api_key(ApiKey(role=KeyRole.KEY_ROLE_ADMIN)).secret
-
-
-class SensorWatch:
-    """Notes what the card says while something else goes on."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._done = Event()
-        self.rows: list[dict[str, Any]] = []
-        self._thread = Thread(target=self._watch, name="sensors", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join(timeout=10)
-
-    def _watch(self) -> None:
-        began = time.monotonic()
-        with self._bench.operator() as operator:
-            for news in operator.watch_gpus():
-                if self._done.is_set():
-                    return
-                for gpu in news.gpus:
-                    self.rows.append(_sensor_row(gpu, time.monotonic() - began))
-
-
-def _sensor_row(gpu: Gpu, seconds: float) -> dict[str, Any]:
-    sample = gpu.sample
-    told = {
-        name: getattr(sample, name)
-        for name in ("temperature_celsius", "power_watts", "memory_used_bytes", "utilization")
-        if sample.HasField(name)
-    }
-    return {
-        "seconds": round(seconds, 1),
-        "gpu": gpu.name,
-        "duty_cycle": gpu.duty_cycle,
-        "throttle_reasons": list(sample.throttle_reasons),
-        **told,
-    }
-
-
-def receipts_of(images: list[Image]) -> dict[str, Any]:
-    """How the images were drawn and what they took, as their tenant reads it."""
-    drawn = [image.receipt for image in images if image.HasField("receipt")]
-    joules = [receipt.energy_millijoules / 1000 for receipt in drawn]
-    return {
-        "images": len(images),
-        "drawn": len(drawn),
-        "precision": sorted({receipt.precision for receipt in drawn}),
-        "energy_sources": dict(Counter(EnergySource.Name(one.energy_source) for one in drawn)),
-        "joules_per_image_median": round(statistics.median(joules), 1) if joules else None,
-        "attempts": dict(Counter(receipt.attempt for receipt in drawn)),
-    }
-
-
-def seconds_between(images: list[Image]) -> float:
-    """From the first image's claim to the last one's end, on the database's clock."""
-    start = min(image.start_time.ToNanoseconds() for image in images)
-    return (max(image.end_time.ToNanoseconds() for image in images) - start) / 1e9
-
-
-def overlapping(stays: list[dict[str, Any]]) -> int:
-    """How many pairs of studios were on one card at the same time; a stay is one unbroken time."""
-    return sum(
-        one["gpu"] == other["gpu"]
-        and one["tenant"] < other["tenant"]
-        and one["start_seconds"] < other["end_seconds"]
-        and other["start_seconds"] < one["end_seconds"]
-        for one in stays
-        for other in stays
-    )
-
-
-def step_rates(
-    bench: Bench, tenant: str, job: Job, *, seconds: float, window_seconds: float
-) -> list[float]:
-    """Watch a job for a while: steps a second, image by step taken, in windows of equal length."""
-    newest: dict[str, int] = {}
-    taken = 0
-    counts: dict[int, int] = {}
-    began = time.monotonic()
-    with bench.studio(tenant) as studio:
-        for news in studio.watch_job(job.name):
-            passed = time.monotonic() - began
-            if passed > seconds:
-                break
-            if news.HasField("progress"):
-                name, step = news.progress.image, news.progress.step
-                taken = max(step - newest.get(name, 0), 0)
-                newest[name] = step
-                window = int(passed / window_seconds)
-                counts[window] = counts.get(window, 0) + taken
-    whole = sorted(counts)[1:-1]
-    return [round(counts[window] / window_seconds, 2) for window in whole]
-
-
-def summary(rates: list[float]) -> Mapping[str, float]:
-    """How even they are."""
-    if len(rates) < 2:  # noqa: PLR2004 - no spread of one
-        return {"windows": len(rates)}
-    mean = statistics.mean(rates)
-    return {
-        "windows": len(rates),
-        "steps_per_second": round(mean, 2),
-        "deviation_percent": round(100 * statistics.stdev(rates) / mean, 1) if mean else 0.0,
-    }
