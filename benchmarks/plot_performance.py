@@ -14,6 +14,7 @@ a file are left out.
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from services.engine.residence import Residence
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -174,8 +176,8 @@ def plot_pace(result: Mapping[str, Any], path: Path) -> None:
     seconds = [row["seconds"] for row in pace["sensors"]]
     rates = pace["steps_per_second_by_window"]
     window_seconds = pace["seconds"] / len(rates)
-    figure, (steps, watts, heat) = plt.subplots(
-        3, 1, figsize=(9, 6), sharex=True, constrained_layout=True
+    figure, (steps, watts, clock, heat) = plt.subplots(
+        4, 1, figsize=(9, 8), sharex=True, constrained_layout=True
     )
     steps.stairs(rates, [number * window_seconds for number in range(len(rates) + 1)])
     steps.set_ylabel("steps per second")
@@ -188,10 +190,26 @@ def plot_pace(result: Mapping[str, Any], path: Path) -> None:
     watts.plot(seconds, [row["power_watts"] for row in pace["sensors"]], color="C1")
     watts.set_ylabel("watts")
     watts.set_ylim(bottom=0)
+    clock.plot(seconds, [row.get("clock_megahertz") for row in pace["sensors"]], color="C2")
+    clock.set_ylabel("MHz")
+    clock.set_ylim(bottom=0)
+    shade_throttling(clock, pace["sensors"])
     heat.plot(seconds, [row["temperature_celsius"] for row in pace["sensors"]], color="C3")
     heat.set_ylabel("°C")
     heat.set_xlabel("seconds")
     save(figure, path)
+
+
+def shade_throttling(axes: Axes, sensors: Sequence[Mapping[str, Any]]) -> None:
+    """Grey where the card said why it runs slower than it could; the legend says why."""
+    shown: set[str] = set()
+    for row, following in pairwise(sensors):
+        if reasons := ", ".join(row["throttle_reasons"]):
+            label = None if reasons in shown else reasons
+            shown.add(reasons)
+            axes.axvspan(row["seconds"], following["seconds"], color="0.85", label=label)
+    if shown:
+        axes.legend(loc="lower right", fontsize=8)
 
 
 def save(figure: Figure, path: Path) -> None:

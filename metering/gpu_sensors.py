@@ -25,6 +25,8 @@ class SensorSample:
     memory_used_bytes: int | None
     # Share of the driver's last sample period (up to a second) in which a kernel ran.
     utilization: float | None
+    # Of its multiprocessors; a card that is hot or at its power limit lowers it.
+    clock_megahertz: int | None
     # Why it runs slower than it could, such as "SW_THERMAL_SLOWDOWN".
     throttle_reasons: tuple[str, ...]
 

@@ -118,7 +118,7 @@ class NvmlSensors:
 
     def read(self) -> SensorSample:
         driver, handle = self._driver, self._card.handle
-        sensor = pynvml.NVML_TEMPERATURE_GPU
+        sensor, clock = pynvml.NVML_TEMPERATURE_GPU, pynvml.NVML_CLOCK_SM
         memory = _if_there(lambda: driver.nvmlDeviceGetMemoryInfo(self._own_handle))
         rates = _if_there(lambda: driver.nvmlDeviceGetUtilizationRates(handle))
         reasons = _if_there(lambda: driver.nvmlDeviceGetCurrentClocksEventReasons(handle)) or 0
@@ -127,6 +127,7 @@ class NvmlSensors:
             power_watts=self._watts(),
             memory_used_bytes=None if memory is None else memory.used,
             utilization=None if rates is None else rates.gpu / 100,
+            clock_megahertz=_if_there(lambda: driver.nvmlDeviceGetClockInfo(handle, clock)),
             throttle_reasons=tuple(
                 name for bit, name in _THROTTLE_REASONS.items() if reasons & bit
             ),

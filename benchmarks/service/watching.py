@@ -2,11 +2,19 @@
 
 import time
 from threading import Event, Thread
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from atelier.v1.fleet_service_pb2 import Gpu
 from atelier.v1.job_service_pb2 import Job
 from benchmarks.service.bench import Bench
+
+SENSORS: Final = (
+    "temperature_celsius",
+    "power_watts",
+    "memory_used_bytes",
+    "utilization",
+    "clock_megahertz",
+)
 
 
 class SensorWatch:
@@ -38,11 +46,7 @@ class SensorWatch:
 
 def _sensor_row(gpu: Gpu, seconds: float) -> dict[str, Any]:
     sample = gpu.sample
-    told = {
-        name: getattr(sample, name)
-        for name in ("temperature_celsius", "power_watts", "memory_used_bytes", "utilization")
-        if sample.HasField(name)
-    }
+    told = {name: getattr(sample, name) for name in SENSORS if sample.HasField(name)}
     return {
         "seconds": round(seconds, 1),
         "gpu": gpu.name,

@@ -69,6 +69,7 @@ async def write_samples(connection: Connection, gpus: Sequence[Gpu]) -> None:
                     "power_watts": sample.power_watts,
                     "memory_used_bytes": sample.memory_used_bytes,
                     "utilization": sample.utilization,
+                    "clock_megahertz": sample.clock_megahertz,
                     "throttle_reasons": list(sample.throttle_reasons),
                     "sample_time": sample.sample_time,
                 },

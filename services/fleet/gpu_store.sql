@@ -16,11 +16,11 @@ SET kind = excluded.kind, device_uuid = excluded.device_uuid, memory_bytes = exc
 UPDATE gpus SET in_inventory = false WHERE in_inventory AND gpu_id <> ALL (%(gpu_ids)s)
 
 -- name: upsert_sample
-INSERT INTO gpu_samples (gpu_id, temperature_celsius, power_watts, memory_used_bytes, utilization, throttle_reasons,
-    sample_time)
+INSERT INTO gpu_samples (gpu_id, temperature_celsius, power_watts, memory_used_bytes, utilization, clock_megahertz,
+    throttle_reasons, sample_time)
 VALUES (%(gpu_id)s, %(temperature_celsius)s, %(power_watts)s, %(memory_used_bytes)s, %(utilization)s,
-    %(throttle_reasons)s, %(sample_time)s)
+    %(clock_megahertz)s, %(throttle_reasons)s, %(sample_time)s)
 ON CONFLICT (gpu_id) DO UPDATE
 SET temperature_celsius = excluded.temperature_celsius, power_watts = excluded.power_watts,
-    memory_used_bytes = excluded.memory_used_bytes, utilization = excluded.utilization,
+    memory_used_bytes = excluded.memory_used_bytes, utilization = excluded.utilization, clock_megahertz = excluded.clock_megahertz,
     throttle_reasons = excluded.throttle_reasons, sample_time = excluded.sample_time

@@ -22,6 +22,7 @@ class GpuSample:
     power_watts: float | None
     memory_used_bytes: int | None
     utilization: float | None
+    clock_megahertz: int | None
     throttle_reasons: tuple[str, ...]
     sample_time: datetime
 

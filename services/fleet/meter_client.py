@@ -81,6 +81,7 @@ def _sample(sample: meter_pb2.DeviceSample) -> GpuSample:
         if sample.HasField("memory_used_bytes")
         else None,
         utilization=sample.utilization if sample.HasField("utilization") else None,
+        clock_megahertz=sample.clock_megahertz if sample.HasField("clock_megahertz") else None,
         throttle_reasons=tuple(sample.throttle_reasons),
         sample_time=sample.sample_time.ToDatetime(tzinfo=UTC),
     )

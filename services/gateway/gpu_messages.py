@@ -82,6 +82,7 @@ def _sample_message(row: GpuRow) -> wire.GpuSample | None:
         power_watts=row.power_watts,
         memory_used_bytes=row.memory_used_bytes,
         utilization=row.utilization,
+        clock_megahertz=row.clock_megahertz,
         throttle_reasons=row.throttle_reasons,
         sample_time=to_timestamp(row.sample_time),
     )

@@ -30,6 +30,7 @@ class GpuRow:
     power_watts: float | None
     memory_used_bytes: int | None
     utilization: float | None
+    clock_megahertz: int | None
     throttle_reasons: tuple[str, ...]
     sample_time: datetime | None
     tenant_id: str | None

@@ -1,7 +1,7 @@
 -- name: list_gpus
 SELECT gpu.gpu_id, gpu.display_name, gpu.kind, gpu.device_uuid, gpu.memory_bytes, gpu.in_inventory, gpu.duty_cycle,
     CASE WHEN gpu.keep_empty_until > clock_timestamp() THEN gpu.keep_empty_until END AS keep_empty_until,
-    sample.temperature_celsius, sample.power_watts, sample.memory_used_bytes, sample.utilization,
+    sample.temperature_celsius, sample.power_watts, sample.memory_used_bytes, sample.utilization, sample.clock_megahertz,
     coalesce(sample.throttle_reasons, '{}') AS throttle_reasons, sample.sample_time,
     worker.tenant_id, worker.model,
     policy.gpu_id AS policy_gpu_id, policy.temperature_celsius_max, policy.duty_cycle_max,

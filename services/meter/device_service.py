@@ -81,6 +81,7 @@ def _sample_message(sample: SensorSample) -> meter_pb2.DeviceSample:
         power_watts=sample.power_watts,
         memory_used_bytes=sample.memory_used_bytes,
         utilization=sample.utilization,
+        clock_megahertz=sample.clock_megahertz,
         throttle_reasons=sample.throttle_reasons,
         sample_time=now,
     )

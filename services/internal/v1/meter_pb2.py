@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n services/internal/v1/meter.proto\x12\x14services.internal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"Q\n\x04Work\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12\x14\n\x05units\x18\x03 \x01(\x01R\x05units\"\xc0\x01\n\x04Mark\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12\x32\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.services.internal.v1.MarkKindR\x04kind\x12\x1f\n\x0bstart_nanos\x18\x03 \x01(\x03R\nstartNanos\x12\x1b\n\tend_nanos\x18\x04 \x01(\x03R\x08\x65ndNanos\x12.\n\x04work\x18\x05 \x03(\x0b\x32\x1a.services.internal.v1.WorkR\x04work\"\xb7\x01\n\x0bMarkRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x30\n\x05marks\x18\x02 \x03(\x0b\x32\x1a.services.internal.v1.MarkR\x05marks\x12\'\n\x0fwatermark_nanos\x18\x03 \x01(\x03R\x0ewatermarkNanos\x12\x15\n\x06gpu_id\x18\x04 \x01(\tR\x05gpuId\x12\x17\n\x07\x62oot_id\x18\x05 \x01(\tR\x06\x62ootId\"<\n\x0cMarkResponse\x12,\n\x12refused_mark_count\x18\x01 \x01(\x03R\x10refusedMarkCount\"\xf8\x02\n\x0c\x44\x65viceSample\x12\x34\n\x13temperature_celsius\x18\x01 \x01(\x01H\x00R\x12temperatureCelsius\x88\x01\x01\x12$\n\x0bpower_watts\x18\x02 \x01(\x01H\x01R\npowerWatts\x88\x01\x01\x12/\n\x11memory_used_bytes\x18\x03 \x01(\x03H\x02R\x0fmemoryUsedBytes\x88\x01\x01\x12%\n\x0butilization\x18\x04 \x01(\x01H\x03R\x0butilization\x88\x01\x01\x12)\n\x10throttle_reasons\x18\x05 \x03(\tR\x0fthrottleReasons\x12;\n\x0bsample_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nsampleTimeB\x16\n\x14_temperature_celsiusB\x0e\n\x0c_power_wattsB\x14\n\x12_memory_used_bytesB\x0e\n\x0c_utilization\"\xf8\x01\n\x06\x44\x65vice\x12\x15\n\x06gpu_id\x18\x01 \x01(\tR\x05gpuId\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32 .services.internal.v1.DeviceKindR\x04kind\x12\x1f\n\x0b\x64\x65vice_uuid\x18\x03 \x01(\tR\ndeviceUuid\x12!\n\x0c\x64isplay_name\x18\x04 \x01(\tR\x0b\x64isplayName\x12!\n\x0cmemory_bytes\x18\x05 \x01(\x03R\x0bmemoryBytes\x12:\n\x06sample\x18\x06 \x01(\x0b\x32\".services.internal.v1.DeviceSampleR\x06sample\"\x14\n\x12ListDevicesRequest\"M\n\x13ListDevicesResponse\x12\x36\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1c.services.internal.v1.DeviceR\x07\x64\x65vices*\x99\x01\n\x08MarkKind\x12\x19\n\x15MARK_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eMARK_KIND_STEP\x10\x01\x12\x19\n\x15MARK_KIND_TEXT_ENCODE\x10\x02\x12\x18\n\x14MARK_KIND_VAE_DECODE\x10\x03\x12\x12\n\x0eMARK_KIND_LOAD\x10\x04\x12\x15\n\x11MARK_KIND_WARM_UP\x10\x05*\\\n\nDeviceKind\x12\x1b\n\x17\x44\x45VICE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45VICE_KIND_NVIDIA\x10\x01\x12\x19\n\x15\x44\x45VICE_KIND_PROCESSOR\x10\x02\x32\xc3\x01\n\x0cMeterService\x12O\n\x04Mark\x12!.services.internal.v1.MarkRequest\x1a\".services.internal.v1.MarkResponse(\x01\x12\x62\n\x0bListDevices\x12(.services.internal.v1.ListDevicesRequest\x1a).services.internal.v1.ListDevicesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n services/internal/v1/meter.proto\x12\x14services.internal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"Q\n\x04Work\x12\x19\n\x08image_id\x18\x01 \x01(\tR\x07imageId\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12\x14\n\x05units\x18\x03 \x01(\x01R\x05units\"\xc0\x01\n\x04Mark\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12\x32\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.services.internal.v1.MarkKindR\x04kind\x12\x1f\n\x0bstart_nanos\x18\x03 \x01(\x03R\nstartNanos\x12\x1b\n\tend_nanos\x18\x04 \x01(\x03R\x08\x65ndNanos\x12.\n\x04work\x18\x05 \x03(\x0b\x32\x1a.services.internal.v1.WorkR\x04work\"\xb7\x01\n\x0bMarkRequest\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12\x30\n\x05marks\x18\x02 \x03(\x0b\x32\x1a.services.internal.v1.MarkR\x05marks\x12\'\n\x0fwatermark_nanos\x18\x03 \x01(\x03R\x0ewatermarkNanos\x12\x15\n\x06gpu_id\x18\x04 \x01(\tR\x05gpuId\x12\x17\n\x07\x62oot_id\x18\x05 \x01(\tR\x06\x62ootId\"<\n\x0cMarkResponse\x12,\n\x12refused_mark_count\x18\x01 \x01(\x03R\x10refusedMarkCount\"\xba\x03\n\x0c\x44\x65viceSample\x12\x34\n\x13temperature_celsius\x18\x01 \x01(\x01H\x00R\x12temperatureCelsius\x88\x01\x01\x12$\n\x0bpower_watts\x18\x02 \x01(\x01H\x01R\npowerWatts\x88\x01\x01\x12/\n\x11memory_used_bytes\x18\x03 \x01(\x03H\x02R\x0fmemoryUsedBytes\x88\x01\x01\x12%\n\x0butilization\x18\x04 \x01(\x01H\x03R\x0butilization\x88\x01\x01\x12)\n\x10throttle_reasons\x18\x05 \x03(\tR\x0fthrottleReasons\x12;\n\x0bsample_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nsampleTime\x12,\n\x0f\x63lock_megahertz\x18\x07 \x01(\x05H\x04R\x0e\x63lockMegahertz\x88\x01\x01\x42\x16\n\x14_temperature_celsiusB\x0e\n\x0c_power_wattsB\x14\n\x12_memory_used_bytesB\x0e\n\x0c_utilizationB\x12\n\x10_clock_megahertz\"\xf8\x01\n\x06\x44\x65vice\x12\x15\n\x06gpu_id\x18\x01 \x01(\tR\x05gpuId\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32 .services.internal.v1.DeviceKindR\x04kind\x12\x1f\n\x0b\x64\x65vice_uuid\x18\x03 \x01(\tR\ndeviceUuid\x12!\n\x0c\x64isplay_name\x18\x04 \x01(\tR\x0b\x64isplayName\x12!\n\x0cmemory_bytes\x18\x05 \x01(\x03R\x0bmemoryBytes\x12:\n\x06sample\x18\x06 \x01(\x0b\x32\".services.internal.v1.DeviceSampleR\x06sample\"\x14\n\x12ListDevicesRequest\"M\n\x13ListDevicesResponse\x12\x36\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x1c.services.internal.v1.DeviceR\x07\x64\x65vices*\x99\x01\n\x08MarkKind\x12\x19\n\x15MARK_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eMARK_KIND_STEP\x10\x01\x12\x19\n\x15MARK_KIND_TEXT_ENCODE\x10\x02\x12\x18\n\x14MARK_KIND_VAE_DECODE\x10\x03\x12\x12\n\x0eMARK_KIND_LOAD\x10\x04\x12\x15\n\x11MARK_KIND_WARM_UP\x10\x05*\\\n\nDeviceKind\x12\x1b\n\x17\x44\x45VICE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x45VICE_KIND_NVIDIA\x10\x01\x12\x19\n\x15\x44\x45VICE_KIND_PROCESSOR\x10\x02\x32\xc3\x01\n\x0cMeterService\x12O\n\x04Mark\x12!.services.internal.v1.MarkRequest\x1a\".services.internal.v1.MarkResponse(\x01\x12\x62\n\x0bListDevices\x12(.services.internal.v1.ListDevicesRequest\x1a).services.internal.v1.ListDevicesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'services.internal.v1.meter_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MARKKIND']._serialized_start=1349
-  _globals['_MARKKIND']._serialized_end=1502
-  _globals['_DEVICEKIND']._serialized_start=1504
-  _globals['_DEVICEKIND']._serialized_end=1596
+  _globals['_MARKKIND']._serialized_start=1415
+  _globals['_MARKKIND']._serialized_end=1568
+  _globals['_DEVICEKIND']._serialized_start=1570
+  _globals['_DEVICEKIND']._serialized_end=1662
   _globals['_WORK']._serialized_start=91
   _globals['_WORK']._serialized_end=172
   _globals['_MARK']._serialized_start=175
@@ -45,13 +45,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MARKRESPONSE']._serialized_start=555
   _globals['_MARKRESPONSE']._serialized_end=615
   _globals['_DEVICESAMPLE']._serialized_start=618
-  _globals['_DEVICESAMPLE']._serialized_end=994
-  _globals['_DEVICE']._serialized_start=997
-  _globals['_DEVICE']._serialized_end=1245
-  _globals['_LISTDEVICESREQUEST']._serialized_start=1247
-  _globals['_LISTDEVICESREQUEST']._serialized_end=1267
-  _globals['_LISTDEVICESRESPONSE']._serialized_start=1269
-  _globals['_LISTDEVICESRESPONSE']._serialized_end=1346
-  _globals['_METERSERVICE']._serialized_start=1599
-  _globals['_METERSERVICE']._serialized_end=1794
+  _globals['_DEVICESAMPLE']._serialized_end=1060
+  _globals['_DEVICE']._serialized_start=1063
+  _globals['_DEVICE']._serialized_end=1311
+  _globals['_LISTDEVICESREQUEST']._serialized_start=1313
+  _globals['_LISTDEVICESREQUEST']._serialized_end=1333
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=1335
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=1412
+  _globals['_METERSERVICE']._serialized_start=1665
+  _globals['_METERSERVICE']._serialized_end=1860
 # @@protoc_insertion_point(module_scope)

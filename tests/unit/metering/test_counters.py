@@ -99,6 +99,11 @@ class FakeDriver:
         self._maybe_fail("utilization")
         return Rates(gpu=87)
 
+    def nvmlDeviceGetClockInfo(self, handle: object, clock: int) -> int:
+        self._maybe_fail("clock")
+        assert clock == pynvml.NVML_CLOCK_SM
+        return 1_980
+
     def nvmlDeviceGetCurrentClocksEventReasons(self, handle: object) -> int:
         self._maybe_fail("reasons")
         return self.reasons
@@ -157,13 +162,14 @@ def test_the_sensors_of_a_card_are_read_with_its_name() -> None:
         power_watts=124.31,
         memory_used_bytes=35_433_480_192,
         utilization=0.87,
+        clock_megahertz=1_980,
         throttle_reasons=("SW_THERMAL_SLOWDOWN", "HW_SLOWDOWN"),
     )
 
 
 def test_a_sensor_that_a_card_lacks_is_told_as_none() -> None:
     driver = FakeDriver()
-    for what in ("temperature", "power", "memory", "utilization", "reasons"):
+    for what in ("temperature", "power", "memory", "utilization", "clock", "reasons"):
         driver.failing[what] = pynvml.NVML_ERROR_NOT_SUPPORTED
 
     (sensors,) = nvml.open_sensors(driver)
@@ -173,6 +179,7 @@ def test_a_sensor_that_a_card_lacks_is_told_as_none() -> None:
         power_watts=None,
         memory_used_bytes=None,
         utilization=None,
+        clock_megahertz=None,
         throttle_reasons=(),
     )
 

@@ -56,6 +56,7 @@ async def test_a_sample_overwrites_the_one_before(fleet: AsyncConnection) -> Non
                 power_watts=None,
                 memory_used_bytes=5,
                 utilization=0.5,
+                clock_megahertz=1_500 + second,
                 throttle_reasons=("HW_SLOWDOWN",),
                 sample_time=datetime(2026, 1, 1, 8, 0, second, tzinfo=UTC),
             ),
@@ -65,7 +66,7 @@ async def test_a_sample_overwrites_the_one_before(fleet: AsyncConnection) -> Non
     await write_samples(fleet, [sampled(61.0, 2)])
 
     cursor = await fleet.execute(
-        b"SELECT temperature_celsius, power_watts, throttle_reasons FROM gpu_samples"
-        b" WHERE gpu_id IN ('gpu-60', 'cpu-60')"
+        b"SELECT temperature_celsius, power_watts, clock_megahertz, throttle_reasons"
+        b" FROM gpu_samples WHERE gpu_id IN ('gpu-60', 'cpu-60')"
     )
-    assert await cursor.fetchall() == [(61.0, None, ["HW_SLOWDOWN"])]
+    assert await cursor.fetchall() == [(61.0, None, 1_502, ["HW_SLOWDOWN"])]

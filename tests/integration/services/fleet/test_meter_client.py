@@ -24,6 +24,7 @@ WARM = SensorSample(
     power_watts=612.5,
     memory_used_bytes=None,
     utilization=0.93,
+    clock_megahertz=1_455,
     throttle_reasons=("SW_POWER_CAP",),
 )
 
@@ -88,6 +89,7 @@ async def test_a_card_is_told_by_its_name_with_what_its_sensors_say(short_direct
     assert card.sample is not None
     assert card.sample.temperature_celsius == 71.0
     assert card.sample.memory_used_bytes is None
+    assert card.sample.clock_megahertz == 1_455
     assert card.sample.throttle_reasons == ("SW_POWER_CAP",)
     assert (processor.kind, processor.sample) == (GpuKind.PROCESSOR, None)
 

@@ -31,8 +31,8 @@ async def gpu_id(administrator: AsyncConnection, acme: Studio) -> str:
         [gpu_id],
     )
     await administrator.execute(
-        b"INSERT INTO gpu_samples (gpu_id, temperature_celsius, throttle_reasons, sample_time)"
-        b" VALUES (%s, 71.5, '{SW_POWER_CAP}', '2026-01-01 08:00+00')",
+        b"INSERT INTO gpu_samples (gpu_id, temperature_celsius, clock_megahertz,"
+        b" throttle_reasons, sample_time) VALUES (%s, 71.5, 1455, '{SW_POWER_CAP}', '2026-01-01 08:00+00')",
         [gpu_id],
     )
     await administrator.execute(
@@ -63,6 +63,7 @@ async def test_an_operator_sees_who_is_where_and_what_the_sensors_said(
     assert (gpu.tenant, gpu.model) == (f"tenants/{acme.tenant_id}", "models/mini")
     assert gpu.sample.temperature_celsius == 71.5
     assert not gpu.sample.HasField("power_watts")
+    assert gpu.sample.clock_megahertz == 1_455
     assert list(gpu.sample.throttle_reasons) == ["SW_POWER_CAP"]
     assert gpu.sample.sample_time.ToDatetime(tzinfo=UTC) == datetime(2026, 1, 1, 8, tzinfo=UTC)
 

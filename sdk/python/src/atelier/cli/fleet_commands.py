@@ -139,6 +139,11 @@ def _utilization(gpu: Gpu) -> str:
     return f"{gpu.sample.utilization:.0%}" if gpu.sample.HasField("utilization") else ""
 
 
+def _clock(gpu: Gpu) -> str:
+    sample = gpu.sample
+    return f"{sample.clock_megahertz} MHz" if sample.HasField("clock_megahertz") else ""
+
+
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds else ""
 
@@ -153,6 +158,7 @@ GPU_COLUMNS: Sequence[Column[Gpu]] = (
     Column("power", _watts, is_number=True),
     Column("memory", _memory, is_number=True),
     Column("utilization", _utilization, is_number=True),
+    Column("clock", _clock, is_number=True, is_detail=True),
     Column("pace", lambda gpu: f"{gpu.duty_cycle:.0%}", is_number=True),
     Column("throttled by", lambda gpu: ", ".join(gpu.sample.throttle_reasons)),
     Column("kept empty until", lambda gpu: moment_text(gpu.keep_empty_until_time)),

@@ -90,6 +90,7 @@ class GpuSample(_message.Message):
     UTILIZATION_FIELD_NUMBER: _builtins.int
     THROTTLE_REASONS_FIELD_NUMBER: _builtins.int
     SAMPLE_TIME_FIELD_NUMBER: _builtins.int
+    CLOCK_MEGAHERTZ_FIELD_NUMBER: _builtins.int
     temperature_celsius: _builtins.float
     """Of the chip."""
     power_watts: _builtins.float
@@ -98,6 +99,8 @@ class GpuSample(_message.Message):
     """Taken by whatever runs there."""
     utilization: _builtins.float
     """Share of about a second in which it computed, 0 to 1."""
+    clock_megahertz: _builtins.int
+    """Of its multiprocessors; a card that is hot or at its power limit lowers it."""
     @_builtins.property
     def throttle_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it runs slower than it could, such as SW_THERMAL_SLOWDOWN or HW_POWER_BRAKE_SLOWDOWN."""
@@ -115,11 +118,14 @@ class GpuSample(_message.Message):
         utilization: _builtins.float | None = ...,
         throttle_reasons: _abc.Iterable[_builtins.str] | None = ...,
         sample_time: _timestamp_pb2.Timestamp | None = ...,
+        clock_megahertz: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_used_bytes", b"_memory_used_bytes", "_power_watts", b"_power_watts", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "memory_used_bytes", b"memory_used_bytes", "power_watts", b"power_watts", "sample_time", b"sample_time", "temperature_celsius", b"temperature_celsius", "utilization", b"utilization"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clock_megahertz", b"_clock_megahertz", "_memory_used_bytes", b"_memory_used_bytes", "_power_watts", b"_power_watts", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "clock_megahertz", b"clock_megahertz", "memory_used_bytes", b"memory_used_bytes", "power_watts", b"power_watts", "sample_time", b"sample_time", "temperature_celsius", b"temperature_celsius", "utilization", b"utilization"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_used_bytes", b"_memory_used_bytes", "_power_watts", b"_power_watts", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "memory_used_bytes", b"memory_used_bytes", "power_watts", b"power_watts", "sample_time", b"sample_time", "temperature_celsius", b"temperature_celsius", "throttle_reasons", b"throttle_reasons", "utilization", b"utilization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clock_megahertz", b"_clock_megahertz", "_memory_used_bytes", b"_memory_used_bytes", "_power_watts", b"_power_watts", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "clock_megahertz", b"clock_megahertz", "memory_used_bytes", b"memory_used_bytes", "power_watts", b"power_watts", "sample_time", b"sample_time", "temperature_celsius", b"temperature_celsius", "throttle_reasons", b"throttle_reasons", "utilization", b"utilization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__clock_megahertz: _TypeAlias = _typing.Literal["clock_megahertz"]  # noqa: Y015
+    _WhichOneofArgType__clock_megahertz: _TypeAlias = _typing.Literal["_clock_megahertz", b"_clock_megahertz"]  # noqa: Y015
     _WhichOneofReturnType__memory_used_bytes: _TypeAlias = _typing.Literal["memory_used_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_used_bytes: _TypeAlias = _typing.Literal["_memory_used_bytes", b"_memory_used_bytes"]  # noqa: Y015
     _WhichOneofReturnType__power_watts: _TypeAlias = _typing.Literal["power_watts"]  # noqa: Y015
@@ -128,6 +134,8 @@ class GpuSample(_message.Message):
     _WhichOneofArgType__temperature_celsius: _TypeAlias = _typing.Literal["_temperature_celsius", b"_temperature_celsius"]  # noqa: Y015
     _WhichOneofReturnType__utilization: _TypeAlias = _typing.Literal["utilization"]  # noqa: Y015
     _WhichOneofArgType__utilization: _TypeAlias = _typing.Literal["_utilization", b"_utilization"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clock_megahertz) -> _WhichOneofReturnType__clock_megahertz | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_used_bytes) -> _WhichOneofReturnType__memory_used_bytes | None: ...
     @_typing.overload
