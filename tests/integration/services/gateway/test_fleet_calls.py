@@ -32,7 +32,8 @@ async def gpu_id(administrator: AsyncConnection, acme: Studio) -> str:
     )
     await administrator.execute(
         b"INSERT INTO gpu_samples (gpu_id, temperature_celsius, clock_megahertz,"
-        b" throttle_reasons, sample_time) VALUES (%s, 71.5, 1455, '{SW_POWER_CAP}', '2026-01-01 08:00+00')",
+        b" throttle_reasons, sample_time)"
+        b" VALUES (%s, 71.5, 1455, '{SW_POWER_CAP}', '2026-01-01 08:00+00')",
         [gpu_id],
     )
     await administrator.execute(
