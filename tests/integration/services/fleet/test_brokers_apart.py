@@ -1,24 +1,22 @@
 """Two tenants' brokers: who reaches which, and what a full one does to the other."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import pytest
 from redis import Redis
-from redis.exceptions import OutOfMemoryError
 
 from services.dispatch.errors import BrokerDownError
 from services.dispatch.token_publisher import publish_tokens, queue_length
-from services.fleet.broker import start_broker, stop_broker
 from services.transport.broker_places import BrokerPlaces
-from tenants.launchers.child_process import ChildProcess
 from tenants.run_directory import RunDirectory
 from tenants.tenant_directories import TenantDirectories, group_of
+from tests.integration.brokers import fill, running_broker
 
 pytestmark = [
     pytest.mark.integration,
@@ -59,20 +57,11 @@ def run(short_directory: Path) -> Generator[RunDirectory]:
     short_directory.chmod(0o711)
     run = RunDirectory(short_directory)
     directories = TenantDirectories(run, first_group=210_000)
-    children: list[ChildProcess] = []
-    for tenant_id in ("acme", "zeta"):
-        directories.make(tenant_id)
-        children.append(
-            start_broker(
-                socket_path=run.broker_socket(tenant_id),
-                data_directory=run.path / f"data-{tenant_id}",
-                log_path=run.path / f"{tenant_id}.log",
-                death_signal=signal.SIGTERM,
-            )
-        )
-    yield run
-    for child in children:
-        stop_broker(child)
+    with ExitStack() as stack:
+        for tenant_id in ("acme", "zeta"):
+            directories.make(tenant_id)
+            stack.enter_context(running_broker(run, tenant_id))
+        yield run
 
 
 def as_tenant(run: RunDirectory, tenant_id: str, deed: str, *, at: str) -> str:
@@ -86,22 +75,6 @@ def as_tenant(run: RunDirectory, tenant_id: str, deed: str, *, at: str) -> str:
         timeout=60,
     )
     return tried.stdout.strip()
-
-
-def fill(client: Redis) -> None:
-    """Put ever smaller things into a broker until not even the smallest has room."""
-    # Larger ones would swell the connection's own buffer, whose shrinking makes room again.
-    for size_bytes in (16 * 1024, 64):
-        while takes(client, b"x" * size_bytes):
-            pass
-
-
-def takes(client: Redis, hog: bytes) -> bool:
-    try:
-        client.rpush("hogs", hog)
-    except OutOfMemoryError:
-        return False
-    return True
 
 
 def test_a_tenants_user_reaches_its_own_broker_and_no_other(run: RunDirectory) -> None:

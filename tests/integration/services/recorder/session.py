@@ -27,6 +27,7 @@ class Session:
         gpu_id: str = "cpu-0",
         session_id: str | None = None,
         heartbeat_seconds: float = 0.1,
+        model: str = MODEL,
     ) -> None:
         self.session_id = session_id or token_hex(8)
         self.held = InFlight()
@@ -35,7 +36,7 @@ class Session:
         self.client = RecorderClient(
             socket_callee(place) if isinstance(place, Path) else place,
             session_id=self.session_id,
-            model=MODEL,
+            model=model,
             gpu_id=gpu_id,
             process_id=1,
             precision="fp32 cpu",

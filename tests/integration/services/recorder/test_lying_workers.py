@@ -21,12 +21,12 @@ from tests.integration.fixture_types import Postgres
 from tests.integration.installation import (
     PRICE_NANOS,
     Studio,
-    eventually,
     make_tenant_directory,
     open_studio,
     spec,
     until_served,
 )
+from tests.integration.services.recorder.refusal_counts import until_counted
 from tests.integration.services.recorder.session import Session, drawn, png
 
 pytestmark = pytest.mark.integration
@@ -115,25 +115,6 @@ async def neighbour(
     make_tenant_directory(run.path, neighbour.tenant_id)
     await until_served(run.recorder_socket(neighbour.tenant_id))
     return neighbour
-
-
-async def counts_of(studio: Studio) -> dict[str, object]:
-    rows = await studio.rows(
-        "SELECT reason, refused_count FROM worker_refusals WHERE tenant_id = %s", studio.tenant_id
-    )
-    return {str(row["reason"]): row["refused_count"] for row in rows}
-
-
-async def until_counted(studio: Studio, *expected: dict[str, int]) -> None:
-    """Wait for one of these counts, and nothing else."""
-
-    async def counted() -> bool | None:
-        return await counts_of(studio) in expected or None
-
-    try:
-        await eventually(counted)
-    finally:
-        assert await counts_of(studio) in expected
 
 
 async def test_lies_about_an_attempt_are_refused_counted_and_harm_no_neighbour(
