@@ -12,6 +12,7 @@ checkpoint that ships. Every part writes its result before the next begins:
     steady    one studio's 24 images of Large, unpaced, for the rate; where its seconds went
     many      100 images of the checkpoint that ships, ordered and fetched by the command line
     pace      two minutes at a duty cycle of at most 0.9, with what the sensors say each second
+    heat      two minutes under a temperature limit that the card would pass
     kill      SIGKILL for the worker in the middle of an image
     bill      receipts against draft invoices, joules against the card's own counter
     alone     those 24 once more by the engine alone, when the service has ended
@@ -39,7 +40,7 @@ from services.standalone.installation import running_installation
 from services.standalone.terminal import Terminal
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PARTS: Final = ("handover", "cards", "steady", "many", "pace", "kill", "bill", "alone")
+PARTS: Final = ("handover", "cards", "steady", "many", "pace", "heat", "kill", "bill", "alone")
 
 
 class Report:
@@ -102,6 +103,7 @@ def _in_service(
         "steady": lambda: service_parts.steady(bench, plan),
         "many": lambda: service_parts.many(bench, plan, folder),
         "pace": lambda: service_parts.pace(bench, plan),
+        "heat": lambda: service_parts.heat(bench, plan),
         "kill": lambda: service_parts.kill(bench, plan),
         "bill": lambda: service_parts.bill(bench),
     }

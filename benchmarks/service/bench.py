@@ -79,6 +79,11 @@ class Bench:
                 if all(gpu.duty_cycle == duty_cycle for gpu in news.gpus):
                     return
 
+    def keep_below(self, celsius: float) -> None:
+        """Let the card work all of its time as long as it stays cooler than that."""
+        with self.operator() as operator:
+            operator.set_power_policy(temperature_celsius_max=celsius, duty_cycle_max=1.0)
+
     def order(self, tenant: str, spec: ImageSpec, count: int) -> Job:
         with self.studio(tenant) as studio:
             return studio.order_job([JobSpec(image=spec, count=count)])
