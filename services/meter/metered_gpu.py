@@ -94,7 +94,7 @@ class MeteredGpu:
         Raises:
             DeviceTakenError: Another tenant's worker is on the device.
         """
-        self._timeline_now.arrive(
+        self._timeline_now.presences.arrive(
             session_id,
             tenant_id,
             now_nanos=self._monotonic_clock_nanos(),
@@ -103,7 +103,7 @@ class MeteredGpu:
 
     def hear(self, session_id: SessionId, marks: list[Mark], *, watermark_nanos: int) -> int:
         """Take a message; return how many of its marks were refused."""
-        return self._timeline_now.hear(
+        return self._timeline_now.presences.hear(
             session_id,
             marks,
             watermark_nanos=watermark_nanos,
@@ -112,7 +112,7 @@ class MeteredGpu:
 
     def leave(self, session_id: SessionId, *, orderly: bool) -> None:
         now_nanos = self._monotonic_clock_nanos()
-        self._timeline_now.leave(session_id, now_nanos=now_nanos, orderly=orderly)
+        self._timeline_now.presences.leave(session_id, now_nanos=now_nanos, orderly=orderly)
 
     def take(self, reading: Reading) -> None:
         """Take a reading and send what it closes."""
@@ -231,7 +231,7 @@ class MeteredGpu:
             power=self._power,
         )
         if session is not None:
-            self._timeline.adopt(session, now_nanos=first.nanos)
+            self._timeline.presences.adopt(session, now_nanos=first.nanos)
 
     def _offset_now(self) -> int:
         return self._wall_clock_nanos() - self._monotonic_clock_nanos()

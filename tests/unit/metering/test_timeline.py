@@ -47,11 +47,13 @@ def read_evenly(timeline: Timeline, *, from_ms: int, to_ms: int, watts: int) -> 
 def arrive(
     timeline: Timeline, at_ms: int, *, tenant: TenantId = ACME, session: str = SESSION
 ) -> None:
-    timeline.arrive(SessionId(session), tenant, now_nanos=at_ms * MS, earliest_nanos=at_ms * MS)
+    timeline.presences.arrive(
+        SessionId(session), tenant, now_nanos=at_ms * MS, earliest_nanos=at_ms * MS
+    )
 
 
 def hear(timeline: Timeline, now_ms: int, *marks: Mark, watermark_ms: int | None = None) -> int:
-    return timeline.hear(
+    return timeline.presences.hear(
         SESSION,
         marks,
         watermark_nanos=(now_ms if watermark_ms is None else watermark_ms) * MS,
@@ -166,7 +168,7 @@ def test_a_killed_workers_unfinished_time_is_overhead_and_then_the_gpu_is_free()
     timeline = new_timeline()
     arrive(timeline, 0)
     hear(timeline, 200, step(1, 0, 100, "cat"), watermark_ms=100)
-    timeline.leave(SESSION, now_nanos=400 * MS, orderly=False)
+    timeline.presences.leave(SESSION, now_nanos=400 * MS, orderly=False)
     read_evenly(timeline, from_ms=0, to_ms=14_000, watts=100)
 
     closed = [part for now_ms in (900, 1_800, 2_600) for part in timeline.close(now_ms * MS)]
@@ -184,7 +186,7 @@ def test_a_worker_that_says_good_bye_leaves_the_gpu_free_at_once() -> None:
     arrive(timeline, 0)
     read_evenly(timeline, from_ms=0, to_ms=3_000, watts=100)
     hear(timeline, 500)
-    timeline.leave(SESSION, now_nanos=510 * MS, orderly=True)
+    timeline.presences.leave(SESSION, now_nanos=510 * MS, orderly=True)
 
     closed = timeline.finish()
 
@@ -195,7 +197,7 @@ def test_a_reconnected_worker_goes_on_with_its_session() -> None:
     timeline = new_timeline()
     arrive(timeline, 0)
     hear(timeline, 500)
-    timeline.leave(SESSION, now_nanos=600 * MS, orderly=False)
+    timeline.presences.leave(SESSION, now_nanos=600 * MS, orderly=False)
     arrive(timeline, 1_500)
     refused = hear(timeline, 1_500, step(1, 550, 1_450, "cat"))
     read_evenly(timeline, from_ms=0, to_ms=2_000, watts=700)
@@ -225,7 +227,7 @@ def test_a_device_belongs_to_one_tenant_at_a_time() -> None:
     with pytest.raises(DeviceTakenError):
         arrive(timeline, 100, tenant=ZETA, session="second")
 
-    timeline.leave(SESSION, now_nanos=200 * MS, orderly=False)
+    timeline.presences.leave(SESSION, now_nanos=200 * MS, orderly=False)
     arrive(timeline, 300, tenant=ZETA, session="second")
     assert timeline.session is not None
     assert timeline.session.tenant_id == ZETA
