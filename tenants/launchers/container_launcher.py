@@ -163,7 +163,8 @@ class ContainerLauncher:
 
     def forget_others(self, known: Collection[StartedWorker]) -> None:
         kept = {worker.container_id for worker in known}
-        label = "=".join(next(iter(labels(self._mark).items())))
+        marked = labels(self._mark, self._options.paths_on_host)
+        label = "=".join(next(iter(marked.items())))
         for container in self._known_client.containers.list(all=True, filters={"label": label}):
             if container.id not in kept:
                 _remove(container)

@@ -17,6 +17,9 @@ SECCOMP_PROFILE: Final = Path(__file__).with_name("seccomp.json")
 # What is written in a container: nothing but these, and all in memory.
 WRITABLE_MOUNTS: Final = frozenset({"/dev/mqueue", "/dev/shm", "/tmp"})  # noqa: S108 -- the container's
 _RUN_LABEL: Final = "atelier.run-directory"
+# An image that Compose built carries Compose's labels, and the worker would count as one of the
+# service whose image it shares.
+_NOBODYS: Final = {"com.docker.compose.project": "", "com.docker.compose.service": ""}
 LOG_LABEL: Final = "atelier.log-path"
 
 
@@ -39,18 +42,27 @@ def container_name(order: WorkerOrder) -> str:
     return f"atelier-worker-{order.tenant_id}-{order.gpu_id}-{order.session_id[:8]}"
 
 
-def labels(mark: Mapping[str, str]) -> dict[str, str]:
-    """Mark a container as one of this run directory's fleet."""
-    return {_RUN_LABEL: next(iter(mark.values()), "")}
+def labels(mark: Mapping[str, str], paths_on_host: Mapping[str, str]) -> dict[str, str]:
+    """Mark a container as one of this run directory's fleet.
+
+    By the engine's path: fleets in containers all see theirs at the same place, and must not take
+    each other's workers for their own.
+    """
+    return {_RUN_LABEL: _on_host(Path(next(iter(mark.values()), "")), paths_on_host)}
 
 
 def container_arguments(order: WorkerOrder, wish: ContainerWish) -> dict[str, Any]:
     """Return what docker-py's `containers.create` is told, without the device's own type."""
+    paths = wish.paths_on_host
     tmp_options = f"rw,noexec,nosuid,nodev,size={wish.limits.tmp_bytes},mode=1777"
     return {
         "image": wish.image,
         "name": container_name(order),
-        "labels": {**labels(order.mark), LOG_LABEL: str(order.log_path)},
+        "labels": {
+            **_NOBODYS,
+            **labels(order.mark, paths),
+            LOG_LABEL: str(order.log_path),
+        },
         "environment": {
             **worker_environment(order),
             "HOME": "/tmp",  # noqa: S108 -- the container's own
@@ -80,16 +92,16 @@ def container_arguments(order: WorkerOrder, wish: ContainerWish) -> dict[str, An
         "nano_cpus": round(wish.limits.cpus_for(order.threads) * 1e9),
         "oom_kill_disable": False,
         "volumes": {
-            _on_host(order.tenant_directory, wish): {"bind": TENANT_MOUNT, "mode": "ro"},
-            _on_host(Path(order.model_path), wish): {"bind": MODEL_MOUNT, "mode": "ro"},
+            _on_host(order.tenant_directory, paths): {"bind": TENANT_MOUNT, "mode": "ro"},
+            _on_host(Path(order.model_path), paths): {"bind": MODEL_MOUNT, "mode": "ro"},
         },
         "restart_policy": {"Name": "no"},
         "log_config": {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}},
     }
 
 
-def _on_host(path: Path, wish: ContainerWish) -> str:
-    for inside, outside in wish.paths_on_host.items():
+def _on_host(path: Path, paths_on_host: Mapping[str, str]) -> str:
+    for inside, outside in paths_on_host.items():
         if path.is_relative_to(inside):
             return str(PurePosixPath(outside) / path.relative_to(inside))
     return str(path)

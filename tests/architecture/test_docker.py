@@ -151,14 +151,37 @@ def test_every_variable_and_secret_of_a_process_is_one_of_its_settings(
     assert given - known == set()
 
 
-def test_the_file_that_isolates_workers_changes_the_fleet_alone_and_names_its_settings() -> None:
-    second = cast(
+@pytest.mark.parametrize(
+    ("file", "changed", "beside_its_settings"),
+    [
+        ("compose.containers.yaml", ["fleet"], {"DOCKER_HOST"}),
+        ("compose.nvidia.yaml", ["fleet", "meter"], set[str]()),
+    ],
+)
+def test_a_further_file_changes_these_alone_and_names_their_settings(
+    file: str, changed: Sequence[str], beside_its_settings: set[str]
+) -> None:
+    further = cast("Mapping[str, Any]", yaml.safe_load((DOCKER / file).read_text()))
+    known = {
+        f"ATELIER_{name}_{field}".upper()
+        for name in changed
+        for field in SETTINGS[name].model_fields
+    }
+    given = {name for one in further["services"].values() for name in variables(one)}
+
+    assert sorted(further["services"]) == changed
+    assert given - known == beside_its_settings
+
+
+def test_a_first_process_that_is_root_may_pass_a_stop_on_to_a_fleet_that_is_not() -> None:
+    isolated = cast(
         "Mapping[str, Any]", yaml.safe_load((DOCKER / "compose.containers.yaml").read_text())
     )
-    known = {f"ATELIER_FLEET_{field}".upper() for field in SETTINGS["fleet"].model_fields}
+    fleet = isolated["services"]["fleet"]
 
-    assert list(second["services"]) == ["fleet"]
-    assert set(variables(second["services"]["fleet"])) - known == {"DOCKER_HOST"}
+    assert fleet["user"] == "0:0"
+    assert "KILL" in fleet["cap_add"]
+    assert "--bounding-set=-all,+chown,+fsetid" in fleet["entrypoint"]
 
 
 @pytest.mark.parametrize("name", ROLES)
@@ -261,7 +284,8 @@ def test_every_image_ends_as_a_user_that_is_not_root() -> None:
 
 def test_the_workers_image_brings_no_way_to_the_database() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    installed = re.findall(r"--editable '?(\S+?)'?$", stages()["worker-packages"], re.MULTILINE)
+    stage = stages()["worker-packages"]
+    installed = re.findall(r"--editable '?(\S+?)'?(?: \\)?$", stage, re.MULTILINE)
 
     assert installed == [".[worker]"]
     assert [found for found in brought_by("worker", project) if "psycopg" in found] == []

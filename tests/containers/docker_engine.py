@@ -167,15 +167,15 @@ def settings(engine: DockerEngine) -> Mapping[str, object]:
 
 
 def fake_gpus() -> Mapping[str, object]:
+    """Describe them as `nvidia-ctk cdi generate` does: each, and all together."""
+    nodes = {name.rpartition("=")[2]: [{"path": path}] for name, path in GPUS.items()}
+    nodes["all"] = [{"path": path} for path in GPUS.values()]
     return {
         "cdiVersion": "0.5.0",
         "kind": "nvidia.com/gpu",
         "devices": [
-            {
-                "name": name.rpartition("=")[2],
-                "containerEdits": {"deviceNodes": [{"path": path}]},
-            }
-            for name, path in GPUS.items()
+            {"name": name, "containerEdits": {"deviceNodes": paths}}
+            for name, paths in nodes.items()
         ],
     }
 

@@ -1,11 +1,17 @@
 """What Docker is asked for, and what the shipped profile lets through."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tenants.ids import SessionId
-from tenants.launchers.container_order import SECCOMP_PROFILE, ContainerWish, container_arguments
+from tenants.launchers.container_order import (
+    SECCOMP_PROFILE,
+    ContainerWish,
+    container_arguments,
+    labels,
+)
 from tenants.launchers.worker_launcher import WorkerOrder
 from tenants.launchers.worker_limits import WorkerLimits
 
@@ -49,6 +55,20 @@ def test_a_worker_is_given_its_tenants_sockets_and_its_model_and_both_to_read_on
     }
     assert asked["environment"]["ATELIER_WORKER_TENANT_DIRECTORY"] == "/run/tenant"
     assert asked["environment"]["ATELIER_WORKER_MODEL_PATH"] == "/run/model"
+
+
+def test_a_worker_is_known_by_the_engines_path_so_that_two_installations_keep_their_own() -> None:
+    fleet_in_a_container = {"/run/atelier": "/volumes/spring_run/_data"}
+
+    asked = container_arguments(ORDER, replace(WISH, paths_on_host=fleet_in_a_container))
+
+    assert asked["labels"] == {
+        "atelier.run-directory": "/volumes/spring_run/_data",
+        "atelier.log-path": "/log",
+        "com.docker.compose.project": "",
+        "com.docker.compose.service": "",
+    }
+    assert labels(ORDER.mark, {}) == {"atelier.run-directory": "/run/atelier"}
 
 
 def test_a_worker_is_given_no_network_no_rights_and_no_room_beyond_its_limits() -> None:
