@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from services.console.application import build_application
 from services.console.settings import Settings, load_settings
+from services.liveness.event_loop import run_watched
 from services.log import configure_log
 
 log = structlog.get_logger()
@@ -23,7 +24,7 @@ def main() -> None:
         settings = load_settings()
     except ValidationError as error:
         sys.exit(f"atelier-console: {error}")
-    server(settings).run()
+    run_watched(server(settings).serve())
 
 
 def server(settings: Settings) -> uvicorn.Server:

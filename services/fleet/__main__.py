@@ -27,6 +27,7 @@ from services.fleet.watch import Watch, sleep
 from services.fleet.workers import WorkerModel, Workers
 from services.jobs.errors import CatalogueError
 from services.jobs.model_catalogue import RANDOM_CHECKPOINT, load_catalogue
+from services.liveness.event_loop import run_watched
 from services.log import configure_log
 from tenants.launchers.errors import LauncherUnavailableError
 from tenants.launchers.process_launcher import ProcessLauncher
@@ -48,7 +49,7 @@ def main() -> None:
         fleet = _join(settings) if settings.assigns else None
     except (ValidationError, CatalogueError, LauncherUnavailableError) as error:
         sys.exit(str(error))
-    asyncio.run(_run(settings, fleet))
+    run_watched(_run(settings, fleet))
 
 
 async def _run(settings: Settings, fleet: Fleet | None) -> None:

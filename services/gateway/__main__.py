@@ -18,6 +18,7 @@ from services.gateway.errors import AddressTakenError, OperatorKeyExistsError
 from services.gateway.serving import serving
 from services.gateway.settings import Settings, load_key_settings, load_settings
 from services.jobs.errors import CatalogueError
+from services.liveness.event_loop import run_watched
 from services.log import configure_log
 from tenants.errors import TenantError
 
@@ -63,7 +64,7 @@ def _bootstrap(*, another: bool) -> None:
 
 def _serve() -> None:
     configure_log("gateway")
-    asyncio.run(_serve_until_told_to_stop(load_settings()))
+    run_watched(_serve_until_told_to_stop(load_settings()))
 
 
 async def _serve_until_told_to_stop(settings: Settings) -> None:

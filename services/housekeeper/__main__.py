@@ -20,6 +20,7 @@ from services.housekeeper.missing_tokens import MissingTokens
 from services.housekeeper.settings import Settings
 from services.housekeeper.unattended_jobs import UnattendedJobs
 from services.housekeeper.usage_roll_ups import UsageRollUps
+from services.liveness.event_loop import run_watched
 from services.log import configure_log
 
 log = structlog.get_logger()
@@ -33,7 +34,7 @@ def main() -> None:
     configure_log("housekeeper")
     try:
         settings = Settings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
-        asyncio.run(_run(settings))
+        run_watched(_run(settings))
     except (ValidationError, *UNREACHABLE_ERRORS) as error:
         sys.exit(f"atelier-housekeeper: {error}")
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from metering.energy import Reading
 from metering.errors import CalibrationInvalidError, CounterError
 from services.internal.v1 import meter_pb2_grpc
+from services.liveness.event_loop import run_watched
 from services.log import configure_log
 from services.meter.certified_service import CertifiedService
 from services.meter.counter_reader import CounterReader
@@ -45,7 +46,7 @@ def main() -> None:
     except ValidationError as error:
         sys.exit(f"atelier-meter: {error}")
     try:
-        asyncio.run(_run(settings))
+        run_watched(_run(settings))
     except (CounterError, CalibrationInvalidError) as error:
         sys.exit(f"atelier-meter: {error}")
 

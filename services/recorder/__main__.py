@@ -15,6 +15,7 @@ from database.pool import Pool, open_pool
 from database.secrets_directory import secrets_directory
 from database.wakeups import Wakeups
 from services.internal.v1 import recorder_pb2_grpc
+from services.liveness.event_loop import run_watched
 from services.log import configure_log
 from services.object_store import ObjectStoreDoor
 from services.recorder.certified_service import CertifiedService
@@ -51,7 +52,7 @@ def main() -> None:
         settings = Settings(_secrets_dir=secrets_directory())  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         sys.exit(f"atelier-recorder: {error}")
-    asyncio.run(_run(settings))
+    run_watched(_run(settings))
 
 
 async def _run(settings: Settings) -> None:

@@ -86,9 +86,6 @@ class Settings(BaseSettings):
         description="a worker that neither tries to reach its broker or its recorder for so long "
         "ends itself; trying in vain is no hanging",
     )
-    pulse_path: Path | None = Field(
-        default=None, description="where to write each second until when it counts as alive"
-    )
     pulse_grace_seconds: PositiveFloat = Field(
         default=30.0, description="so much longer than the bounds above, for it ends itself first"
     )

@@ -15,11 +15,11 @@ from services.engine.engine import Engine
 from services.engine.loading import load_model
 from services.engine.memory_plan import GB, MemoryPlan, native_key
 from services.engine.residence import Residence
+from services.liveness.pulse import Loop, Pulse, pulse_path
 from services.worker.attendance import Attendance
 from services.worker.consumer import Consumer
 from services.worker.in_flight import InFlight
 from services.worker.meter_client import MeterClient
-from services.worker.pulse import Loop, Pulse
 from services.worker.recorder_client import RecorderClient
 from services.worker.rendering import Renderer
 from services.worker.settings import Settings
@@ -78,7 +78,7 @@ class Worker:
             beat=self._beat,
             take_truth=self._take_truth,
         )
-        self._pulse = Pulse(settings.pulse_path, grace_seconds=settings.pulse_grace_seconds)
+        self._pulse = Pulse(pulse_path(), grace_seconds=settings.pulse_grace_seconds)
         self._attending = Loop(
             name="attendance",
             turns=lambda: self._attendance.turns,
@@ -108,7 +108,7 @@ class Worker:
         """
         self._marks.start()
         self._attendance.start()
-        self._pulse.start(self._attending)
+        self._pulse.start(self._attending, ready=False)
         try:
             self._engine = self._start_engine()
             self._serve(self._engine)

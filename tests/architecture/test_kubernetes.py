@@ -1,7 +1,5 @@
 """deploy/kubernetes: valid for the releases in use, closed, hardened, and told true settings."""
 
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -23,6 +21,7 @@ from tests.architecture.source_tree import ROOT
 from tests.integration.certificates import write_identity
 
 BASE: Final = ROOT / "deploy" / "kubernetes" / "base"
+EXAMPLE: Final = BASE.parent / "example"
 RELEASES: Final = ("1.29", "1.33", "1.37")
 IDENTITY: Final = "/run/atelier/identity"
 # Kubernetes knows these by definitions of others.
@@ -78,15 +77,13 @@ def test_every_manifest_of_the_base_is_valid_and_without_unknown_fields(release:
             kubernetes_validate.validate(dict(one), release, strict=True)
 
 
-def test_kubectl_builds_the_base_as_it_is_written() -> None:
-    if shutil.which("kubectl") is None:
-        pytest.skip("NOT CHECKED: there is no kubectl here to build deploy/kubernetes/base")
+def test_the_example_names_every_image_of_the_base_by_digest() -> None:
+    (example,) = read(EXAMPLE / "kustomization.yaml")
+    used = {container["image"] for pod in workloads().values() for container in pod["containers"]}
 
-    built = subprocess.run(
-        ["kubectl", "kustomize", BASE], capture_output=True, text=True, check=True
-    )
+    named = {one["name"] for one in example["images"] if one["digest"].startswith("sha256:")}
 
-    assert len([*yaml.safe_load_all(built.stdout)]) == len(manifests())
+    assert named == used
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -136,6 +133,14 @@ def test_no_pod_has_a_token_a_root_or_a_way_to_more_rights() -> None:
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         assert [one for one in pod["volumes"] if "hostPath" in one] == []
+
+
+def test_a_process_that_hangs_is_ended_though_its_port_still_accepts() -> None:
+    alive = {"exec": {"command": ["python", "-m", "services.liveness.alive"]}}
+    for name in SETTINGS:
+        (container,) = workloads()[name]["containers"]
+        assert variables(workloads()[name])["ATELIER_PULSE_PATH"] == "/tmp/pulse"  # noqa: S108
+        assert container["livenessProbe"].items() >= alive.items()
 
 
 def test_whatever_no_policy_of_the_system_names_is_closed_both_ways() -> None:

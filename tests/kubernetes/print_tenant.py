@@ -11,8 +11,8 @@ if __name__ == "__main__":
             cpus_per_gpu=4,
             memory_gb_per_gpu=24,
             target_seconds=120,
-            worker_image="atelier/worker",
-            broker_image="valkey/valkey:9.1",
+            worker_image=f"registry.example.com/atelier/worker@sha256:{1:064}",
+            broker_image=f"valkey/valkey:9.1@sha256:{2:064}",
             system_namespace="atelier-system",
         )
     )

@@ -4,15 +4,19 @@ Leases are short, so that what is lost comes back within seconds; all else is as
 """
 
 import asyncio
+import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from services.dispatch.token_publisher import publish_tokens
 from services.fleet.broker import start_broker, stop_broker
 from services.jobs.image_states import JobState
 from services.jobs.records import ImageSpec, Job
+from services.liveness.pulse import PULSE_VARIABLE
 from services.transport.broker_places import BrokerPlaces
 from tenants.launchers.child_process import ChildProcess, kill_group
 from tenants.run_directory import RunDirectory
@@ -158,8 +162,8 @@ class Chain:
     async def probe(self, gpu_id: str = "cpu-0") -> int:
         """Ask as Kubernetes does whether a worker lives and takes images; 0: yes."""
         asked = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.worker.alive"),
-            *(str(self.pulse_path(gpu_id)), "--ready"),
+            *(sys.executable, "-m", "services.liveness.alive", "--ready"),
+            env={**os.environ, PULSE_VARIABLE: str(self.pulse_path(gpu_id))},
         )
         return await asked.wait()
 
@@ -168,6 +172,7 @@ class Chain:
         return self._process(
             "worker",
             log_name=f"worker-{gpu_id}",
+            environment={PULSE_VARIABLE: str(self.pulse_path(gpu_id))},
             **{
                 "tenant_directory": self.run.tenant_directory(self.studio.tenant_id),
                 "gpu_id": gpu_id,
@@ -178,17 +183,26 @@ class Chain:
                 "interactive_slots": 1,
                 "heartbeat_seconds": 0.2,
                 "drain_seconds": 20.0,
-                "pulse_path": self.pulse_path(gpu_id),
             }
             | settings,
         )
 
-    def _process(self, name: str, *, log_name: str = "", **settings: object) -> Process:
+    def _process(
+        self,
+        name: str,
+        *,
+        log_name: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
+        **settings: object,
+    ) -> Process:
         return Process(
             name=name,
             environment={
-                f"ATELIER_{name.upper()}_{key.upper()}": str(value)
-                for key, value in settings.items()
+                **environment,
+                **{
+                    f"ATELIER_{name.upper()}_{key.upper()}": str(value)
+                    for key, value in settings.items()
+                },
             },
             log_path=self.run.path / f"{log_name or name}.log",
         )

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from services.jobs.image_states import ImageState, JobState
-from services.worker.alive import objection
+from services.liveness.alive import objection
 from tests.e2e.chain.chain import Chain
 from tests.integration.installation import eventually, spec
 

@@ -9,6 +9,7 @@ import yaml
 
 from atelier.cli.tenant_manifest import write_manifest
 from services.fleet.broker import ACCESS_RULES
+from services.liveness.pulse import PULSE_VARIABLE
 from services.worker.settings import Settings
 
 OTHERS = ("cert-manager.io/", "keda.sh/")
@@ -116,13 +117,12 @@ def test_a_worker_is_one_gpu_and_drains_before_it_is_killed() -> None:
 def test_a_worker_that_hangs_is_replaced_and_one_that_loads_is_left_alone() -> None:
     (worker,) = of_kind("Deployment")
     (container,) = worker["spec"]["template"]["spec"]["containers"]
-    variables = {one["name"]: one["value"] for one in container["env"]}
     probes = {
         name: container[f"{name}Probe"]["exec"]["command"]
         for name in ("startup", "readiness", "liveness")
     }
 
-    alive = ["python", "-m", "services.worker.alive", variables["ATELIER_WORKER_PULSE_PATH"]]
+    alive = ["python", "-m", "services.liveness.alive"]
     assert probes == {"startup": alive, "readiness": [*alive, "--ready"], "liveness": alive}
     # What hangs altogether does not drain; kubelet would wait for the pod's 150 s otherwise.
     assert container["livenessProbe"]["terminationGracePeriodSeconds"] == 10
@@ -133,6 +133,7 @@ def test_every_variable_of_a_worker_is_a_setting_of_it() -> None:
     (container,) = worker["spec"]["template"]["spec"]["containers"]
 
     known = {f"ATELIER_WORKER_{field}".upper() for field in Settings.model_fields}
+    known.add(PULSE_VARIABLE)
 
     assert {one["name"] for one in container["env"]} - known == set()
 

@@ -1,12 +1,13 @@
-"""A worker whose loop stands still ends itself; its pulse tells others until when it is alive."""
+"""A process whose loop stands still ends itself; its pulse tells others until when it lives."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.worker.alive import objection
-from services.worker.pulse import Loop, Pulse
+from services.liveness.alive import objection
+from services.liveness.pulse import Loop, Pulse
 
 SECOND = 1_000_000_000
 
@@ -124,7 +125,7 @@ def test_one_that_loads_or_drains_is_alive_and_not_ready(tmp_path: Path) -> None
     site.watch(ready=False)
 
     assert site.objection() is None
-    assert site.objection(must_be_ready=True) == "takes no images: it starts or ends"
+    assert site.objection(must_be_ready=True) == "takes no work: it starts or ends"
 
 
 def test_one_that_should_have_ended_counts_as_hanging_after_the_grace(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_a_full_disk_does_not_end_the_watching(tmp_path: Path) -> None:
 
 def test_the_probe_is_quick_because_it_loads_nothing_of_the_engine(tmp_path: Path) -> None:
     (tmp_path / "pulse").write_text("1 ready\n")
-    report_modules = "import sys, services.worker.alive; print(*sys.modules)"
+    report_modules = "import sys, services.liveness.alive; print(*sys.modules)"
 
     loaded = subprocess.run(
         [sys.executable, "-c", report_modules],
@@ -155,7 +156,8 @@ def test_the_probe_is_quick_because_it_loads_nothing_of_the_engine(tmp_path: Pat
         check=True,
     )
     asked = subprocess.run(
-        [sys.executable, "-m", "services.worker.alive", tmp_path / "pulse"],
+        [sys.executable, "-m", "services.liveness.alive"],
+        env={**os.environ, "ATELIER_PULSE_PATH": str(tmp_path / "pulse")},
         capture_output=True,
         text=True,
         check=False,

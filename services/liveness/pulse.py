@@ -1,10 +1,10 @@
-"""Whether the worker's loops come round: it ends itself when one does not, and says so outside.
+"""Whether a process' loops come round: it ends itself when one does not, and tells outside.
 
 Only a new process frees a device that does not answer, so a worker whose engine, consumer or
 attendance stands still ends itself. One that cannot even do that (stopped as a whole, caught in a
 library that holds the interpreter) is for whoever looks after the process: a file says until when
-the worker counts as alive, `services.worker.alive` reads it. What is written there follows from
-turns that were seen, so the thread that writes cannot make up for a loop that hangs.
+it counts as alive, `services.liveness.alive` reads it. What is written there follows from turns
+that were seen, so the thread that writes cannot make up for a loop that hangs.
 """
 
 import os
@@ -17,13 +17,21 @@ from typing import Final
 
 import structlog
 
-# What sysexits.h calls a software failure; the fleet or the kubelet starts a new worker.
+PULSE_VARIABLE: Final = "ATELIER_PULSE_PATH"
+
+# What sysexits.h calls a software failure; somebody starts a new process.
 _EXIT_CODE: Final = 70
 _NANOS: Final = 1_000_000_000
 _LOOK_SECONDS: Final = 1.0
 _LOOK_NANOS: Final = 1 * _NANOS
 
 log = structlog.get_logger()
+
+
+def pulse_path() -> Path | None:
+    """Where this process is wished to write; for all processes alike, as nobody else's file."""
+    path = os.environ.get(PULSE_VARIABLE)
+    return None if path is None else Path(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +78,13 @@ class Pulse:
         self._closing = Event()
         self._thread = Thread(target=self._look_until_closed, name="pulse", daemon=True)
 
-    def start(self, *loops: Loop) -> None:
-        """Watch these while the model is loaded."""
-        self.watch(*loops, ready=False)
+    def start(self, *loops: Loop, ready: bool) -> None:
+        """Watch these first."""
+        self.watch(*loops, ready=ready)
         self._thread.start()
 
     def watch(self, *loops: Loop, ready: bool) -> None:
-        """Watch these and no others from now on; ``ready``: the worker takes images."""
+        """Watch these and no others from now on; ``ready``: the process takes work."""
         with self._lock:
             now = self._now_nanos()
             self._ready = ready
@@ -91,7 +99,7 @@ class Pulse:
             stalled = [seen.loop for seen in self._seen if seen.until_nanos < now]
             self._write(min((seen.until_nanos for seen in self._seen), default=now))
         if stalled:
-            log.error("worker_stalled", loops=[loop.name for loop in stalled])
+            log.error("stalled", loops=[loop.name for loop in stalled])
             self._end_process(_EXIT_CODE)
 
     def close(self) -> None:

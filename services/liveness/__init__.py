@@ -1,0 +1,1 @@
+"""Whether a process hangs, seen from inside and told outside."""
