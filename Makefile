@@ -171,7 +171,7 @@ $(KUBERNETES_STAMP): tests/kubernetes/package-lock.json
 	npm ci --prefix tests/kubernetes --no-audit --no-fund --loglevel error && touch $@
 
 # In an environment of its own: what checkov needs is older than what we need.
-CHECKOV := tests/kubernetes/.venv
+CHECKOV := $(VENV)/checkov
 CHECKOV_STAMP := $(CHECKOV)/.setup-complete
 $(CHECKOV_STAMP): tests/kubernetes/requirements.lock
 	$(PYTHON) -m venv $(CHECKOV)
