@@ -27,6 +27,9 @@ class NewAuditEvent:
     caller_tenant_id: TenantId
     key_id: KeyId
     role: Role
+    # Of the caller's token, where it came with one in place of a key.
+    issuer: str = ""
+    subject: str = ""
     address: str
     # Service and call, "JobService/CreateJob".
     method: str

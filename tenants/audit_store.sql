@@ -1,15 +1,15 @@
 -- name: insert_event
-INSERT INTO audit_events (tenant_id, caller_tenant_id, key_id, role, address, method, resource_name, changed_fields,
-    request_id, code, reason, omitted_count)
-VALUES (%(tenant_id)s, %(caller_tenant_id)s, %(key_id)s, %(role)s, %(address)s, %(method)s, %(resource_name)s,
-    %(changed_fields)s, %(request_id)s, %(code)s, %(reason)s, %(omitted_count)s);
+INSERT INTO audit_events (tenant_id, caller_tenant_id, key_id, role, issuer, subject, address, method, resource_name,
+    changed_fields, request_id, code, reason, omitted_count)
+VALUES (%(tenant_id)s, %(caller_tenant_id)s, %(key_id)s, %(role)s, %(issuer)s, %(subject)s, %(address)s, %(method)s,
+    %(resource_name)s, %(changed_fields)s, %(request_id)s, %(code)s, %(reason)s, %(omitted_count)s);
 
 -- name: insert_event_of_change
 -- A transaction that has changed nothing has no number yet. What a request made stands in `requests`.
-INSERT INTO audit_events (tenant_id, caller_tenant_id, key_id, role, address, method, resource_name, changed_fields,
-    request_id, code, reason, omitted_count)
-SELECT coalesce(current_tenant_id(), %(tenant_id)s), %(caller_tenant_id)s, %(key_id)s, %(role)s, %(address)s, %(method)s,
-    coalesce((
+INSERT INTO audit_events (tenant_id, caller_tenant_id, key_id, role, issuer, subject, address, method, resource_name,
+    changed_fields, request_id, code, reason, omitted_count)
+SELECT coalesce(current_tenant_id(), %(tenant_id)s), %(caller_tenant_id)s, %(key_id)s, %(role)s, %(issuer)s,
+    %(subject)s, %(address)s, %(method)s, coalesce((
         SELECT nullif(requests.resource_name, '')
         FROM requests
         WHERE requests.request_id = %(request_uuid)s::uuid
@@ -19,8 +19,8 @@ SELECT coalesce(current_tenant_id(), %(tenant_id)s), %(caller_tenant_id)s, %(key
 WHERE pg_current_xact_id_if_assigned() IS NOT NULL;
 
 -- name: list_events
-SELECT event_id, tenant_id, caller_tenant_id, key_id, role, address, method, resource_name, changed_fields, request_id,
-    code, reason, omitted_count, create_time
+SELECT event_id, tenant_id, caller_tenant_id, key_id, role, issuer, subject, address, method, resource_name,
+    changed_fields, request_id, code, reason, omitted_count, create_time
 FROM audit_events
 WHERE (%(before_event_id)s::bigint IS NULL OR event_id < %(before_event_id)s)
     AND (%(method)s::text IS NULL OR method = %(method)s)

@@ -13,6 +13,14 @@ class KeyNotFoundError(TenantError):
     """The tenant has no such key."""
 
 
+class BindingNotFoundError(TenantError):
+    """The tenant has no such identity binding."""
+
+
+class IdentityBoundError(TenantError):
+    """This claim of this issuer is bound already, to this tenant or another."""
+
+
 class RunDirectoryTooLongError(TenantError):
     """The path of the run directory leaves too little room for the sockets in it."""
 

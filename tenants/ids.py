@@ -5,6 +5,7 @@ from typing import Final, NewType
 
 TenantId = NewType("TenantId", str)
 KeyId = NewType("KeyId", str)
+BindingId = NewType("BindingId", str)
 JobId = NewType("JobId", str)
 ImageId = NewType("ImageId", str)
 SessionId = NewType("SessionId", str)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from database.pool import UNREACHABLE_ERRORS
 from services.gateway.bootstrap import make_first_operator_key
 from services.gateway.errors import AddressTakenError, OperatorKeyExistsError
+from services.gateway.identity.errors import IssuersError
 from services.gateway.serving import serving
 from services.gateway.settings import Settings, load_key_settings, load_settings
 from services.jobs.errors import CatalogueError
@@ -41,6 +42,7 @@ def main() -> None:
     except (
         ValidationError,
         CatalogueError,
+        IssuersError,
         TenantError,
         AddressTakenError,
         OperatorKeyExistsError,

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from ipaddress import ip_network
 from typing import Any
 
 import grpc.aio
@@ -14,6 +13,7 @@ from services.gateway import resource_names
 from services.gateway.callers import Caller, current_caller
 from services.gateway.conversions import enum_number, enum_text, to_datetime, to_timestamp
 from services.gateway.errors import invalid_field, invalid_state, not_found
+from services.gateway.network_parsing import parse_networks
 from services.gateway.once import OnceKey, once_key
 from services.gateway.page_tokens import PageTokens, Position
 from services.gateway.pages import PageRequest
@@ -28,7 +28,7 @@ from tenants.api_key_store import (
     revoke_key,
     rotate_key,
 )
-from tenants.api_keys import Network, NewKey, Role, StoredKey, new_key, new_secret
+from tenants.api_keys import NewKey, Role, StoredKey, new_key, new_secret
 from tenants.errors import KeyNotFoundError
 from tenants.ids import OPERATOR_TENANT_ID, KeyId, TenantId
 from tenants.tenant_store import get_tenant
@@ -211,22 +211,9 @@ def _key_to_store(
         role=_role(wanted, tenant_id),
         project=wanted.project,
         secret_hmac=made.secret_hmac,
-        allowed_networks=_allowed_networks(wanted),
+        allowed_networks=parse_networks(wanted.allowed_networks, field="api_key.allowed_networks"),
         expire_time=_expire_time(wanted, now=now),
     )
-
-
-def _allowed_networks(wanted: api_key_service_pb2.ApiKey) -> list[Network]:
-    networks: list[Network] = []
-    for index, text in enumerate(wanted.allowed_networks):
-        try:
-            networks.append(ip_network(text))
-        except ValueError:
-            raise invalid_field(
-                f"api_key.allowed_networks[{index}]",
-                "is no address and no network such as 192.0.2.0/24 (no bit set behind the prefix)",
-            ) from None
-    return networks
 
 
 def _role(wanted: api_key_service_pb2.ApiKey, tenant_id: TenantId) -> Role:

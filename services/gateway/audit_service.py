@@ -96,6 +96,8 @@ def _event_message(event: AuditEvent, *, reader: Caller) -> audit_service_pb2.Au
         else "",
         role=enum_number(api_key_service_pb2.KeyRole, event.role),
         address=event.address if tells_who else "",
+        issuer=event.issuer,
+        subject=event.subject,
         method=event.method,
         resource_name=event.resource_name,
         changed_fields=event.changed_fields,

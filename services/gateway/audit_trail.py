@@ -102,6 +102,8 @@ class AuditTrail:
                 caller_tenant_id=caller.tenant_id,
                 key_id=caller.key_id,
                 role=caller.role,
+                issuer=caller.issuer,
+                subject=caller.subject,
                 address=address,
                 method=f"{service.rpartition('.')[2]}/{call}",
                 changed_fields=[],

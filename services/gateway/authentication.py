@@ -1,4 +1,4 @@
-"""From a call's metadata and certificate to its caller: form, look-up, secret, expiry, revocation.
+"""From a call's metadata and certificate to its caller: key, token or certificate.
 
 Noise is refused by its checksum without asking anybody. What was looked up is believed for less
 than a second, so that a revocation takes effect within a second on every replica.
@@ -6,20 +6,29 @@ than a second, so that a revocation takes effect within a second on every replic
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from services.gateway import errors
 from services.gateway.callers import Caller
 from services.gateway.client_certificates import CertificateIdentity
+from services.gateway.identity.token_reading import looks_like_a_token
 from services.gateway.key_lookups import KeyFacts, KeyLookups, TenantDirectory
 from tenants.api_keys import PresentedKey, Role, matches, opens, parse_key
 from tenants.tenant_store import TenantState
 
 _SCHEME: Final = "bearer "
 # Longer than any key; what is longer is not looked at.
-_AUTHORIZATION_LENGTH_MAX: Final = 256
+_KEY_LENGTH_MAX: Final = 256
 # Compared when there is no such key, so that a missing key and a wrong secret take the same time.
 _NO_SECRET: Final = bytes(32)
+
+
+class TokenDoor(Protocol):
+    """Where tokens of identity providers are taken."""
+
+    async def caller_of(self, token: str) -> Caller | None:
+        """Return who comes with a token; None when it opens nothing, for whatever reason."""
+        ...
 
 
 class Authenticator:
@@ -31,11 +40,14 @@ class Authenticator:
         *,
         pepper: bytes,
         tenants: TenantDirectory,
+        tokens: TokenDoor | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._lookups = lookups
         self._pepper = pepper
         self._tenants = tenants
+        # None: no issuer is trusted.
+        self._tokens = tokens
         self._now = now
 
     async def authenticate(
@@ -43,15 +55,20 @@ class Authenticator:
     ) -> Caller:
         """Return the caller, or say why not.
 
-        A key goes before the certificate, and opens only beside one of its own tenant.
+        A key or token goes before the certificate, and opens only beside one of its own tenant.
 
         Raises:
             CallRefusedError: KEY_INVALID, KEY_EXPIRED or KEY_REVOKED; RATE_LIMITED while too many
-                keys that were never seen come.
+                keys or tokens that were never seen come; BACKEND_DOWN when a token cannot be
+                checked.
         """
         if authorization is None and certificate is not None:
             return await self._caller_of_certificate(certificate)
-        caller = await self._caller_of_key(authorization)
+        credential = _presented(authorization)
+        if credential is not None and looks_like_a_token(credential):
+            caller = await self._caller_of_token(credential)
+        else:
+            caller = await self._caller_of_key(credential)
         if certificate is not None and certificate.tenant_id != caller.tenant_id:
             # As a wrong key: it is not told that this one would open elsewhere.
             raise errors.key_invalid()
@@ -71,8 +88,15 @@ class Authenticator:
             limits=tenant.limits,
         )
 
-    async def _caller_of_key(self, authorization: str | None) -> Caller:
-        presented = _presented_key(authorization)
+    async def _caller_of_token(self, token: str) -> Caller:
+        caller = await self._tokens.caller_of(token) if self._tokens else None
+        if caller is None:
+            # As a wrong key, whatever was wrong with it: a forger learns nothing to go on with.
+            raise errors.key_invalid()
+        return caller
+
+    async def _caller_of_key(self, credential: str | None) -> Caller:
+        presented = _presented_key(credential)
         if presented is None:
             raise errors.key_invalid()
         facts = await self._facts_that_open(presented)
@@ -109,9 +133,13 @@ class Authenticator:
             raise errors.key_expired(facts.key.key_id)
 
 
-def _presented_key(authorization: str | None) -> PresentedKey | None:
-    if authorization is None or len(authorization) > _AUTHORIZATION_LENGTH_MAX:
+def _presented(authorization: str | None) -> str | None:
+    if authorization is None or authorization[: len(_SCHEME)].lower() != _SCHEME:
         return None
-    if not authorization.lower().startswith(_SCHEME):
+    return authorization[len(_SCHEME) :].strip()
+
+
+def _presented_key(credential: str | None) -> PresentedKey | None:
+    if credential is None or len(credential) > _KEY_LENGTH_MAX:
         return None
-    return parse_key(authorization[len(_SCHEME) :].strip())
+    return parse_key(credential)

@@ -38,6 +38,9 @@ class Caller:
     # Empty: from anywhere.
     allowed_networks: Sequence[Network] = ()
     limits: CallLimits = NO_LIMITS
+    # Who signed the caller's token and whom it is of; empty for keys and certificates.
+    issuer: str = ""
+    subject: str = ""
 
     def check_address(self, address: Address | None) -> None:
         """Let a caller pass who calls from where its key may be used.

@@ -38,6 +38,8 @@ class InstallationService(installation_service_pb2_grpc.InstallationServiceServi
             api_key=resource_names.API_KEY.write(caller.tenant_id, caller.key_id),
             role=enum_number(api_key_service_pb2.KeyRole, caller.role),
             suspended=caller.suspended,
+            issuer=caller.issuer,
+            subject=caller.subject,
         )
 
     async def VerifyInstallation(

@@ -102,6 +102,11 @@ _RIGHTS_BY_SERVICE: Final[Mapping[str, Mapping[str, Right]]] = {
         "RotateApiKey": _ADMINS,
         "RevokeApiKey": _ADMINS,
     },
+    "IdentityService": {
+        "CreateIdentityBinding": _OPERATOR,
+        "ListIdentityBindings": _ADMINS,
+        "DeleteIdentityBinding": _ADMINS,
+    },
     "FleetService": {
         "GetEnergyReconciliation": _OPERATOR,
         "ListGpus": _OPERATOR,

@@ -10,6 +10,7 @@ from atelier.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_ser
 from atelier.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from atelier.v1.billing_service_pb2_grpc import add_BillingServiceServicer_to_server
 from atelier.v1.fleet_service_pb2_grpc import add_FleetServiceServicer_to_server
+from atelier.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from atelier.v1.image_service_pb2_grpc import add_ImageServiceServicer_to_server
 from atelier.v1.installation_service_pb2_grpc import add_InstallationServiceServicer_to_server
 from atelier.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
@@ -26,6 +27,7 @@ from services.gateway.billing_service import BillingService
 from services.gateway.diagnosis.checks import Diagnosis
 from services.gateway.draining import Drain
 from services.gateway.fleet_service import FleetService
+from services.gateway.identity_service import IdentityService
 from services.gateway.image_service import ImageService
 from services.gateway.installation_service import InstallationService
 from services.gateway.job_service import JobService
@@ -53,6 +55,7 @@ class Servicers:
     billing: BillingService
     tenants: TenantService
     api_keys: ApiKeyService
+    identities: IdentityService
     fleet: FleetService
     audit: AuditService
     installation: InstallationService
@@ -66,6 +69,7 @@ class Servicers:
         add_BillingServiceServicer_to_server(self.billing, server)
         add_TenantServiceServicer_to_server(self.tenants, server)
         add_ApiKeyServiceServicer_to_server(self.api_keys, server)
+        add_IdentityServiceServicer_to_server(self.identities, server)
         add_FleetServiceServicer_to_server(self.fleet, server)
         add_AuditServiceServicer_to_server(self.audit, server)
         add_InstallationServiceServicer_to_server(self.installation, server)
@@ -116,6 +120,12 @@ def build_servicers(
             page_tokens=page_tokens,
         ),
         api_keys=_api_key_service(settings, reach, page_tokens),
+        identities=IdentityService(
+            pool=reach.pool,
+            operator_pool=reach.operator_pool,
+            issuers={url: one.issuer for url, one in reach.trusted.items()},
+            page_tokens=page_tokens,
+        ),
         fleet=FleetService(operator_pool=reach.operator_pool, page_tokens=page_tokens, drain=drain),
         audit=AuditService(
             pool=reach.pool, operator_pool=reach.operator_pool, page_tokens=page_tokens

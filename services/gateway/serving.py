@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import time
 
 import grpc.aio
 from grpc_health.v1 import health
@@ -13,6 +14,8 @@ from services.gateway.audit_trail import AuditTrail
 from services.gateway.authentication import Authenticator
 from services.gateway.call_guard import CallGuard
 from services.gateway.draining import Drain
+from services.gateway.identity.token_callers import TokenCallers
+from services.gateway.identity.token_verification import TokenVerifier
 from services.gateway.key_directory import StoredKeyDirectory
 from services.gateway.peer_addresses import PeerAddresses
 from services.gateway.reach import Reach, open_reach
@@ -98,6 +101,7 @@ def _guard(settings: Settings, reach: Reach, *, drain: Drain, audit: AuditTrail)
             reach.lookups,
             pepper=settings.key_pepper.get_secret_value().encode(),
             tenants=StoredKeyDirectory(reach.pool),
+            tokens=_tokens(settings, reach),
         ),
         rules=load_request_rules(),
         calls=AdmissionGate(
@@ -117,3 +121,12 @@ def _guard(settings: Settings, reach: Reach, *, drain: Drain, audit: AuditTrail)
         certificates_name_tenants=settings.certificates_name_tenants,
         not_implemented=not_implemented_calls(SERVICER_TYPES),
     )
+
+
+def _tokens(settings: Settings, reach: Reach) -> TokenCallers:
+    verifier = TokenVerifier(
+        reach.trusted,
+        strangers_per_minute_max=settings.unknown_key_lookups_per_minute_max,
+        now_seconds=time,
+    )
+    return TokenCallers(verifier, reach.bindings)

@@ -40,6 +40,11 @@ class Settings(KeySettings):
         default=False, description="listen beyond loopback without TLS: keys can be overheard"
     )
 
+    issuers_path: Path | None = Field(
+        default=None,
+        description="TOML: whose signed tokens (OpenID Connect) open, beside keys; none: nobody's",
+    )
+
     trusted_proxies: list[IPv4Network | IPv6Network] = Field(
         default=[],
         description="networks whose x-forwarded-for is believed; none: the peer is the caller",

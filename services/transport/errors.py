@@ -7,3 +7,7 @@ class TransportError(Exception):
 
 class IdentityUnclearError(TransportError):
     """A certificate names none of our processes, or more than one."""
+
+
+class FetchError(TransportError):
+    """A document could not be fetched, or from there it must not be."""

@@ -13,6 +13,7 @@ _JOB: Final = "tenants/{tenant}/jobs/{job}"
 _IMAGE: Final = "tenants/{tenant}/jobs/{job}/images/{image}"
 _KEY: Final = "tenants/{tenant}/apiKeys/{key}"
 _SPARE_KEY: Final = "tenants/{tenant}/apiKeys/{spare_key}"
+_BINDING: Final = "tenants/{tenant}/identityBindings/{binding}"
 _INVOICE: Final = "tenants/{tenant}/invoices/current"
 # An invoice that is not there yet: the calls are the operator's alone.
 _ENDED_INVOICE: Final = "tenants/{tenant}/invoices/2024-01"
@@ -134,6 +135,13 @@ CALLS: Final[Mapping[str, Mapping[str, Any]]] = {
     "ApiKeyService/ListApiKeys": {"parent": _TENANT},
     "ApiKeyService/RotateApiKey": {"name": _SPARE_KEY, "request_id": "{uuid}"},
     "ApiKeyService/RevokeApiKey": {"name": _SPARE_KEY},
+    "IdentityService/CreateIdentityBinding": {
+        "parent": _TENANT,
+        "identity_binding": {"issuer": "{issuer}", "claim_value": "{fresh}"},
+        "request_id": "{uuid}",
+    },
+    "IdentityService/ListIdentityBindings": {"parent": _TENANT},
+    "IdentityService/DeleteIdentityBinding": {"name": _BINDING},
     "FleetService/GetEnergyReconciliation": {"parent": "gpus/-"},
     "FleetService/ListGpus": {},
     "FleetService/WatchGpus": {"parent": "gpus/-"},

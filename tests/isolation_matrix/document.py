@@ -19,16 +19,20 @@ anything of another tenant, when a foreign thing and a missing one are answered 
 message, details or trailers (apart from the names that the caller itself sent), and when a row of
 the other tenant, in whatever table, is not as it was.
 
+What an admin asks is asked by an admin's key and by an admin who comes with a signed token of an
+identity provider; where their answers differ, it fails too.
+
 - *One's own*: the rightful caller names its own things; for operators' calls an operator does.
 - *Another tenant's*: an admin names another tenant's things.
 - *Another's id*: the id of another tenant's thing under the caller's own tenant.
 - *Missing*: a tenant or an id that nobody has.
 - *Role too low*: a role that may not make the call, whatever it names.
-- *Revoked key*: and no key at all.
+- *Stranger*: with a revoked key, without any, and with a token that has expired, that was made for
+  another audience, that is bound to no tenant, or that somebody else has signed.
 
 A call without such a case has –; several codes are those of several fields.
 
-| call | one's own | another tenant's | another's id | missing | role too low | revoked key |
+| call | one's own | another tenant's | another's id | missing | role too low | stranger |
 | --- | --- | --- | --- | --- | --- | --- |
 """
 

@@ -6,7 +6,7 @@ but for the names that the caller itself sent; and whoever may not make a call a
 of what exists.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -47,10 +47,13 @@ class Matrix:
 
     gateway: ServedGateway
     asker: Side
+    # Another tenant, whose admin comes with a token of an identity provider in place of a key.
+    person: Side
     other: Side
     # What only operators may do is done to a tenant of its own: it may be suspended by it.
     spare: Side
-    revoked: Client
+    # Whoever must not get in: a revoked key, none, tokens that are wrong in one way each.
+    strangers: Sequence[Client]
     problems: list[str] = field(default_factory=list[str])
     cell_count: int = 0
 
@@ -64,46 +67,69 @@ class Matrix:
             call=name_of(method),
             role_too_low=await self._role_too_low(method, template, roles),
             revoked_key=await self._revoked_key(method, template),
-            **(await self._foreign(method, template) if Role.ADMIN in roles else {}),
-            own=await self._own(method, template, is_operators=Role.ADMIN not in roles),
+            **(await self._foreign_of_both(method, template) if Role.ADMIN in roles else {}),
+            own=await self._own_of_both(method, template, is_operators=Role.ADMIN not in roles),
         )
 
-    async def _own(
+    async def _own_of_both(
         self, method: MethodDescriptor, template: Template, *, is_operators: bool
     ) -> str:
-        side = self.spare if is_operators else self.asker
-        client = self.gateway.operator if is_operators else self.asker.studio.admin
+        if is_operators:
+            return await self._own(method, template, self.spare, self.gateway.operator)
+        by_key, by_token = [
+            await self._own(method, template, side, side.studio.admin)
+            for side in (self.asker, self.person)
+        ]
+        self._expect(method, by_key == by_token, f"by key {by_key}, by token {by_token}")
+        return by_key
+
+    async def _foreign_of_both(
+        self, method: MethodDescriptor, template: Template
+    ) -> dict[str, str]:
+        by_key, by_token = [
+            await self._foreign(method, template, side) for side in (self.asker, self.person)
+        ]
+        self._expect(method, by_key == by_token, f"by key {by_key}, by token {by_token}")
+        return by_key
+
+    async def _own(
+        self, method: MethodDescriptor, template: Template, side: Side, client: Client
+    ) -> str:
         answer = await self._ask(client, method, side.names.fill(template))
         self._expect(method, answer.code not in _UNREACHED, f"one's own: {answer.text}")
-        if not is_operators:
+        if client is not self.gateway.operator:
             self._expect_no_leak(method, answer)
         return answer.code
 
-    async def _foreign(self, method: MethodDescriptor, template: Template) -> dict[str, str]:
+    async def _foreign(
+        self, method: MethodDescriptor, template: Template, asker: Side
+    ) -> dict[str, str]:
         """Name another's thing in one field at a time; the other fields stay the asker's own."""
         cells: dict[str, set[str]] = {"other_tenant": set(), "other_id": set(), "missing": set()}
-        own_tenant = self.asker.names.tenant
+        own_tenant = asker.names.tenant
         for path in naming_fields(template):
-            other = await self._ask_about(method, template, path, self.other.names)
-            nobody = await self._ask_about(method, template, path, NOBODY)
+            other = await self._ask_about(method, template, asker, path, self.other.names)
+            nobody = await self._ask_about(method, template, asker, path, NOBODY)
             cells["other_tenant"].add(other.code)
             cells["missing"].add(nobody.code)
             self._expect(method, other.told == nobody.told, f"{path}: {other.told} {nobody.told}")
             if "{" not in at(template, path).removeprefix("tenants/{tenant}"):
                 continue
-            other = await self._ask_about(method, template, path, self.other.names.of(own_tenant))
-            nobody = await self._ask_about(method, template, path, NOBODY.of(own_tenant))
+            other = await self._ask_about(
+                method, template, asker, path, self.other.names.of(own_tenant)
+            )
+            nobody = await self._ask_about(method, template, asker, path, NOBODY.of(own_tenant))
             cells["other_id"].add(other.code)
             cells["missing"].add(nobody.code)
             self._expect(method, other.told == nobody.told, f"{path}: {other.told} {nobody.told}")
         return {cell: ", ".join(sorted(codes)) or _NONE for cell, codes in cells.items()}
 
     async def _ask_about(
-        self, method: MethodDescriptor, template: Template, path: str, names: Names
+        self, method: MethodDescriptor, template: Template, asker: Side, path: str, names: Names
     ) -> Answer:
-        request = self.asker.names.fill(template)
+        request = asker.names.fill(template)
         put(request, path, at(names.fill(template), path))
-        answer = await self._ask(self.asker.studio.admin, method, request, names)
+        answer = await self._ask(asker.studio.admin, method, request, names)
         self._expect_no_leak(method, answer)
         return answer
 
@@ -124,11 +150,8 @@ class Matrix:
         return codes[0] if codes else _NONE
 
     async def _revoked_key(self, method: MethodDescriptor, template: Template) -> str:
-        codes = [
-            await self._same_for_all(method, template, client)
-            for client in (self.revoked, self.gateway.client(None))
-        ]
-        self._expect(method, set(codes) == {"UNAUTHENTICATED"}, f"no key: {codes}")
+        codes = [await self._same_for_all(method, template, client) for client in self.strangers]
+        self._expect(method, set(codes) == {"UNAUTHENTICATED"}, f"a stranger: {codes}")
         return codes[0]
 
     async def _same_for_all(

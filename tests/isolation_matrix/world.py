@@ -6,7 +6,13 @@ from secrets import token_hex
 from typing import Any, Final
 from uuid import uuid4
 
-from atelier.v1 import api_key_service_pb2, billing_service_pb2, job_service_pb2, money_pb2
+from atelier.v1 import (
+    api_key_service_pb2,
+    billing_service_pb2,
+    identity_service_pb2,
+    job_service_pb2,
+    money_pb2,
+)
 from tests.integration.services.gateway.gateway_fixtures import (
     ServedGateway,
     Studio,
@@ -26,10 +32,21 @@ class Names:
     key: str
     spare_key: str
     budget: str
+    binding: str
+    # Whose tokens the gateway takes; the same for everybody.
+    issuer: str
 
     @property
     def ids(self) -> tuple[str, ...]:
-        return (self.tenant, self.job, self.image, self.key, self.spare_key, self.budget)
+        return (
+            self.tenant,
+            self.job,
+            self.image,
+            self.key,
+            self.spare_key,
+            self.budget,
+            self.binding,
+        )
 
     def of(self, tenant: str) -> "Names":
         """The same ids under another tenant."""
@@ -46,6 +63,8 @@ class Names:
                 "key": self.key,
                 "spare_key": self.spare_key,
                 "budget": self.budget,
+                "binding": self.binding,
+                "issuer": self.issuer,
                 "uuid": str(uuid4()),
                 "fresh": f"t{token_hex(6)}",
             },
@@ -61,6 +80,8 @@ NOBODY: Final = Names(
     key="2" * 12,
     spare_key="3" * 12,
     budget="none",
+    binding="4" * 20,
+    issuer="https://nobody.example",
 )
 
 
@@ -73,7 +94,7 @@ class Side:
     marks: tuple[str, ...]
 
 
-async def make_side(gateway: ServedGateway) -> Side:
+async def make_side(gateway: ServedGateway, *, issuer: str) -> Side:
     """Make a tenant that has something of everything, every free text of it a mark."""
     mark = f"secret{token_hex(6)}"
     studio = await gateway.new_tenant(legal_name=f"{mark} Ltd", postal_address=mark, vat_id=mark)
@@ -105,6 +126,15 @@ async def make_side(gateway: ServedGateway) -> Side:
             )
         )
     )
+    binding = await gateway.operator.identities.CreateIdentityBinding(
+        identity_service_pb2.CreateIdentityBindingRequest(
+            parent=f"tenants/{tenant}",
+            identity_binding=identity_service_pb2.IdentityBinding(
+                issuer=issuer, claim_value=mark, display_name=mark, project=mark
+            ),
+            request_id=str(uuid4()),
+        )
+    )
     names = Names(
         tenant=tenant,
         job=_last(job.name),
@@ -112,6 +142,8 @@ async def make_side(gateway: ServedGateway) -> Side:
         key=(studio.member.key or "").split("_")[2],
         spare_key=_last(spare.api_key.name),
         budget=budget,
+        binding=_last(binding.name),
+        issuer=issuer,
     )
     marks = (mark, names.tenant, names.job, names.image, names.key, names.spare_key)
     return Side(studio=studio, names=names, marks=marks)

@@ -330,6 +330,8 @@ def _shows(schema: Schema, table: str, role: str, using: str) -> Callable[[Conne
     elif "current_key_id" in using:
         ours = ours | {"role": "MEMBER", "key_id": "key-of-ours"}
         settings, expected = {"atelier.key_id": "key-of-theirs"}, {THEIRS}
+    elif "current_identity_keys" in using:
+        settings, expected = {"atelier.identity_keys": f"{'2' * 64},{'1' * 64}"}, {THEIRS}
     elif using == "true":
         settings, expected = {}, {OURS, THEIRS}
 
@@ -370,6 +372,8 @@ def _theirs(conn: Connection, schema: Schema, table: str, ours: Row) -> Row:
     theirs = ours | {"tenant_id": THEIRS}
     if "key_id" in ours and table == "api_keys":
         return theirs | {"key_id": "key-of-theirs"}
+    if table == "identity_bindings":
+        return theirs | {"identity_key": "1" * 64}
     for _, columns, _ in schema.uniques.get(table, ()):
         if "tenant_id" in columns:
             continue

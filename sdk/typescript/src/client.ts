@@ -9,6 +9,7 @@ import { Connection } from "./connection.js";
 import type { Image } from "./contract/atelier/v1/image_pb.js";
 import type { Job, WatchJobResponse } from "./contract/atelier/v1/job_service_pb.js";
 import { FleetCalls } from "./fleet-calls.js";
+import { IdentityCalls } from "./identity-calls.js";
 import { ImageCalls } from "./image-calls.js";
 import { InstallationCalls } from "./installation-calls.js";
 import { JobCalls, type JobOptions, type SpecLike, type WatchOptions } from "./job-calls.js";
@@ -70,6 +71,7 @@ export interface Client
     BillingCalls,
     MarginCalls,
     TenantCalls,
+    IdentityCalls,
     FleetCalls,
     AuditCalls,
     InstallationCalls {}
@@ -81,6 +83,7 @@ for (const group of [
   BillingCalls,
   MarginCalls,
   TenantCalls,
+  IdentityCalls,
   FleetCalls,
   AuditCalls,
   InstallationCalls,

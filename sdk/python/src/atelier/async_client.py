@@ -6,7 +6,9 @@ from typing import Self, Unpack
 from atelier.audit_calls import AuditCalls
 from atelier.billing_calls import BillingCalls
 from atelier.connection import Connection
+from atelier.credentials import FetchedTokens, TokenFetcher
 from atelier.fleet_calls import FleetCalls
+from atelier.identity_calls import IdentityCalls
 from atelier.image_calls import ImageCalls
 from atelier.installation_calls import InstallationCalls
 from atelier.job_calls import JobCalls, JobOptions, SpecLike
@@ -27,6 +29,7 @@ class AsyncClient(
     BillingCalls,
     MarginCalls,
     TenantCalls,
+    IdentityCalls,
     FleetCalls,
     AuditCalls,
     InstallationCalls,
@@ -34,8 +37,9 @@ class AsyncClient(
     """An installation, seen by one key. Make it inside the running event loop.
 
     Address and key come from the arguments, `ATELIER_ADDRESS` and `ATELIER_API_KEY`, or the file
-    `atelier login` wrote. Things are named by their ids or their whole resource names. Operators
-    act for a tenant by `tenant`.
+    `atelier login` wrote. In place of a key `credentials` gives tokens of an identity provider: a
+    function, or a coroutine function, that is asked again whenever the last one ends. Things are
+    named by their ids or their whole resource names. Operators act for a tenant by `tenant`.
     """
 
     def __init__(
@@ -43,13 +47,19 @@ class AsyncClient(
         address: str | None = None,
         *,
         api_key: str | None = None,
+        credentials: TokenFetcher | None = None,
         tenant: str = OWN_TENANT,
         retry_policy: RetryPolicy | None = None,
         root_certificates: bytes | None = None,
     ) -> None:
-        login = resolve_login(address=address, api_key=api_key)
+        login = resolve_login(
+            address=address, api_key=api_key, has_credentials=credentials is not None
+        )
         connection = Connection(
-            login, retry_policy=retry_policy, root_certificates=root_certificates
+            login,
+            credentials=FetchedTokens(credentials) if credentials else None,
+            retry_policy=retry_policy,
+            root_certificates=root_certificates,
         )
         super().__init__(connection, tenant=tenant)
 

@@ -5,6 +5,7 @@ from typing import Self, Unpack
 
 from atelier.async_client import AsyncClient, AsyncJobHandle
 from atelier.blocking import BackgroundLoop, Blocking, BlockingIterator, shared_loop
+from atelier.credentials import TokenFetcher
 from atelier.job_calls import JobOptions, SpecLike
 from atelier.names import OWN_TENANT
 from atelier.retries import RetryPolicy
@@ -44,6 +45,7 @@ class Client:
         address: str | None = None,
         *,
         api_key: str | None = None,
+        credentials: TokenFetcher | None = None,
         tenant: str = OWN_TENANT,
         retry_policy: RetryPolicy | None = None,
         root_certificates: bytes | None = None,
@@ -52,6 +54,7 @@ class Client:
             return AsyncClient(
                 address,
                 api_key=api_key,
+                credentials=credentials,
                 tenant=tenant,
                 retry_policy=retry_policy,
                 root_certificates=root_certificates,
@@ -136,6 +139,11 @@ class Client:
     list_api_keys = BlockingIterator(AsyncClient.list_api_keys)
     rotate_api_key = Blocking(AsyncClient.rotate_api_key)
     revoke_api_key = Blocking(AsyncClient.revoke_api_key)
+
+    # IdentityService
+    create_identity_binding = Blocking(AsyncClient.create_identity_binding)
+    list_identity_bindings = BlockingIterator(AsyncClient.list_identity_bindings)
+    delete_identity_binding = Blocking(AsyncClient.delete_identity_binding)
 
     # FleetService
     get_energy_reconciliation = BlockingIterator(AsyncClient.get_energy_reconciliation)

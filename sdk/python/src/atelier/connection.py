@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 import grpc
 
 from atelier.certificates import read_certificates
-from atelier.errors import CallError, ErrorStatus, UnavailableError
+from atelier.credentials import Credentials, FixedKey
+from atelier.errors import CallError, ErrorStatus, NotAuthenticatedError, UnavailableError
 from atelier.retries import RetryPolicy
 from atelier.settings import Login, parse_address
 from atelier.statuses import error_from_rpc
@@ -30,12 +31,13 @@ _RECONNECT_MILLISECONDS_MAX = 2000
 
 
 class Connection:
-    """A channel with the key that goes with each call. Make it inside the running event loop."""
+    """A channel, and the key or token that goes with each call. Make it in a running event loop."""
 
     def __init__(
         self,
         login: Login,
         *,
+        credentials: Credentials | None = None,
         retry_policy: RetryPolicy | None = None,
         call_seconds_max: float = CALL_SECONDS_MAX,
         silence_seconds_max: float = SILENCE_SECONDS_MAX,
@@ -44,9 +46,7 @@ class Connection:
         self.retry_policy = retry_policy or RetryPolicy()
         self._call_seconds_max = call_seconds_max
         self._silence_seconds_max = silence_seconds_max
-        self._metadata: Metadata = grpc.aio.Metadata()
-        if login.api_key:
-            self._metadata.add("authorization", f"Bearer {login.api_key}")
+        self._credentials = credentials or FixedKey(login.api_key)
         self.channel = open_channel(login.address, root_certificates=root_certificates)
 
     async def close(self) -> None:
@@ -62,17 +62,26 @@ class Connection:
         """
         failed_attempts = 0
         while True:
+            bearer = await self._credentials.bearer()
             try:
-                return await method(
-                    request, timeout=self._call_seconds_max, metadata=self._metadata
+                answer = await method(
+                    request, timeout=self._call_seconds_max, metadata=_metadata(bearer)
                 )
+                self._credentials.opened(bearer)
+                return answer
             except grpc.aio.AioRpcError as rpc_error:
-                failed_attempts += 1
                 error = error_from_rpc(rpc_error)
+                if self._is_outlived(error, bearer):
+                    continue
+                failed_attempts += 1
                 delay = self.retry_policy.delay_seconds(error, failed_attempts=failed_attempts)
                 if delay is None:
                     raise error from None
             await asyncio.sleep(delay)
+
+    def _is_outlived(self, error: CallError, bearer: str) -> bool:
+        """Tell whether a refusal is of a token that ended, so that a fresh one may do."""
+        return isinstance(error, NotAuthenticatedError) and self._credentials.may_renew(bearer)
 
     async def stream(
         self, method: "UnaryStreamMultiCallable[RequestT, AnswerT]", request: RequestT
@@ -82,20 +91,32 @@ class Connection:
         Raises:
             CallError: refused or broken; UnavailableError when it fell silent.
         """
-        answers = method(request, metadata=self._metadata)
+        bearer = await self._credentials.bearer()
+        answers = method(request, metadata=_metadata(bearer))
         try:
             while True:
                 async with asyncio.timeout(self._silence_seconds_max):
                     answer = await answers.read()
                 if answer is grpc.aio.EOF:
                     return
+                self._credentials.opened(bearer)
                 yield cast("AnswerT", answer)
         except grpc.aio.AioRpcError as rpc_error:
-            raise error_from_rpc(rpc_error) from None
+            error = error_from_rpc(rpc_error)
+            if self._is_outlived(error, bearer):
+                raise stream_broken("the stream has outlived its token") from None
+            raise error from None
         except TimeoutError:
             raise stream_broken("the stream fell silent") from None
         finally:
             answers.cancel()
+
+
+def _metadata(bearer: str) -> "Metadata":
+    metadata = grpc.aio.Metadata()
+    if bearer:
+        metadata.add("authorization", f"Bearer {bearer}")
+    return metadata
 
 
 class StreamOpener(Protocol[AnswerT_co]):

@@ -37,19 +37,27 @@ def resolve_login(
     *,
     address: str | None = None,
     api_key: str | None = None,
+    has_credentials: bool = False,
     environment: Mapping[str, str] = os.environ,
     login_file: Path | None = None,
 ) -> Login:
     """Take what was given, else the environment, else the login file.
 
     The file's key is used for the file's address only: a key is not sent to strangers because
-    somebody set another address.
+    somebody set another address. A program that has credentials of its own gives no key beside
+    them, and none of the others is taken.
 
     Raises:
-        ConfigurationError: there is no key, and no client certificate either.
+        ConfigurationError: there is no key, and no client certificate either; or too much.
     """
+    if has_credentials and api_key:
+        raise ConfigurationError("give an API key or credentials, not both")
     remembered = read_login(login_file or default_login_file())
     address = address or environment.get(ADDRESS_VARIABLE)
+    if has_credentials:
+        return Login(
+            address=address or (remembered.address if remembered else DEFAULT_ADDRESS), api_key=""
+        )
     api_key = api_key or environment.get(API_KEY_VARIABLE)
     if api_key:
         fallback = remembered.address if remembered else DEFAULT_ADDRESS

@@ -22,6 +22,8 @@ from atelier.v1 import (
     billing_service_pb2,
     billing_service_pb2_grpc,
     fleet_service_pb2_grpc,
+    identity_service_pb2,
+    identity_service_pb2_grpc,
     image_pb2,
     image_service_pb2_grpc,
     job_service_pb2,
@@ -146,6 +148,7 @@ class Client:
         self.billing = billing_service_pb2_grpc.BillingServiceStub(self.channel)
         self.tenants = tenant_service_pb2_grpc.TenantServiceStub(self.channel)
         self.api_keys = api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel)
+        self.identities = identity_service_pb2_grpc.IdentityServiceStub(self.channel)
         self.audit = audit_service_pb2_grpc.AuditServiceStub(self.channel)
         self.fleet = fleet_service_pb2_grpc.FleetServiceStub(self.channel)
 
@@ -263,6 +266,26 @@ class Studio:
     tenant_id: str
     member: Client
     admin: Client
+
+
+async def bind(
+    gateway: ServedGateway,
+    tenant_id: str,
+    *,
+    issuer: str,
+    subject: str = "somebody",
+    **binding: Any,
+) -> str:
+    """Let an operator bind what a provider says of somebody; returns the binding's name."""
+    said = {"issuer": issuer, "claim_value": subject} | binding
+    made = await gateway.operator.identities.CreateIdentityBinding(
+        identity_service_pb2.CreateIdentityBindingRequest(
+            parent=f"tenants/{tenant_id}",
+            identity_binding=identity_service_pb2.IdentityBinding(**said),
+            request_id=str(uuid4()),
+        )
+    )
+    return made.name
 
 
 def image_spec(**changes: Any) -> image_pb2.ImageSpec:

@@ -3,24 +3,35 @@
 import asyncio
 import os
 import time
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from atelier.v1 import api_key_service_pb2, model_service_pb2
 from services.gateway.method_rights import RIGHTS
 from tenants.api_keys import Role
+from tests.integration.fixture_types import Postgres
 from tests.integration.services.gateway.gateway_fixtures import (
     Client,
     ServedGateway,
     Studio,
+    bind,
     refusal,
+    running_gateway,
+)
+from tests.integration.services.gateway.identity_provider import (
+    IdentityProvider,
+    new_key,
+    running_provider,
 )
 from tests.isolation_matrix import document
 from tests.isolation_matrix.calls import CALLS
 from tests.isolation_matrix.contract_names import fields_with_names
 from tests.isolation_matrix.matrix import Matrix, methods, name_of, naming_fields
 from tests.isolation_matrix.rows import rows_of
-from tests.isolation_matrix.world import make_side
+from tests.isolation_matrix.world import Side, make_side
 
 pytestmark = pytest.mark.integration
 
@@ -48,10 +59,37 @@ def test_a_request_names_all_that_the_contract_lets_a_tenant_name() -> None:
     assert unnamed == {}
 
 
-async def test_nobody_learns_anything_of_another_tenant(gateway: ServedGateway) -> None:
-    asker, other, spare = [await make_side(gateway) for _ in range(3)]
-    revoked = await revoked_client(gateway, asker.studio)
-    matrix = Matrix(gateway=gateway, asker=asker, other=other, spare=spare, revoked=revoked)
+@pytest.fixture
+def provider(tmp_path: Path) -> Generator[IdentityProvider]:
+    with running_provider(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def gateway(
+    postgres: Postgres, short_directory: Path, provider: IdentityProvider
+) -> AsyncGenerator[ServedGateway]:
+    path = provider.issuers_file(short_directory / "issuers.toml")
+    async with running_gateway(postgres, short_directory, issuers_path=path) as running:
+        yield running
+
+
+async def test_nobody_learns_anything_of_another_tenant(
+    gateway: ServedGateway, provider: IdentityProvider
+) -> None:
+    asker, person, other, spare = [await make_side(gateway, issuer=provider.url) for _ in range(4)]
+    matrix = Matrix(
+        gateway=gateway,
+        asker=asker,
+        person=await with_a_token(gateway, provider, person),
+        other=other,
+        spare=spare,
+        strangers=[
+            await revoked_client(gateway, asker.studio),
+            gateway.client(None),
+            *wrong_tokens(gateway, provider),
+        ],
+    )
     before = await rows_of(gateway.admin_url, other.names.tenant)
 
     lines = await matrix.run()
@@ -63,6 +101,25 @@ async def test_nobody_learns_anything_of_another_tenant(gateway: ServedGateway) 
     assert matrix.problems == []
     assert await rows_of(gateway.admin_url, other.names.tenant) == before
     assert document.read().public == told, "make isolation-matrix"
+
+
+async def with_a_token(gateway: ServedGateway, provider: IdentityProvider, side: Side) -> Side:
+    """Let the side's admin come with a token."""
+    await bind(gateway, side.studio.tenant_id, issuer=provider.url, role="KEY_ROLE_ADMIN")
+    client = gateway.client(provider.token(exp=int(time.time()) + 1800))
+    return replace(side, studio=replace(side.studio, admin=client))
+
+
+def wrong_tokens(gateway: ServedGateway, provider: IdentityProvider) -> list[Client]:
+    """Each is like the token that opens, but for one thing."""
+    now = int(time.time())
+    tokens = [
+        provider.token(iat=now - 900, exp=now - 600),
+        provider.token(aud="somebody-else"),
+        provider.token(sub="nobody"),
+        provider.token(new_key("first")),
+    ]
+    return [gateway.client(token) for token in tokens]
 
 
 async def revoked_client(gateway: ServedGateway, studio: Studio) -> Client:

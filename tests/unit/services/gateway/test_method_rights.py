@@ -31,6 +31,7 @@ OPERATORS_ALONE = {
     "ListWorkers",
     "DrainWorker",
     "SetPowerPolicy",
+    "CreateIdentityBinding",
     "VerifyInstallation",
 }
 

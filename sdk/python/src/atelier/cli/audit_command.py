@@ -17,6 +17,7 @@ AUDIT_COLUMNS: Sequence[Column[AuditEvent]] = (
     Column("when", lambda event: moment_text(event.create_time)),
     Column("tenant", lambda event: event.name.split("/")[1]),
     Column("key", lambda event: last_id(event.api_key)),
+    Column("who", lambda event: event.subject, is_text=True, is_detail=True),
     Column("role", lambda event: enum_word(KeyRole.Name(event.role), "KEY_ROLE")),
     Column("from", lambda event: event.address),
     Column("call", lambda event: event.method),

@@ -8,6 +8,7 @@ from atelier.names import last_id
 from atelier.v1.api_key_service_pb2 import ApiKey, ApiKeyState, KeyRole
 from atelier.v1.billing_service_pb2 import Balance, CreditNote, Invoice, InvoiceLine, InvoiceState
 from atelier.v1.energy_pb2 import EnergySource
+from atelier.v1.identity_service_pb2 import IdentityBinding
 from atelier.v1.image_pb2 import Image, ImageState, OutputFormat, Tier
 from atelier.v1.job_service_pb2 import Job, JobState
 from atelier.v1.model_service_pb2 import Model
@@ -101,6 +102,17 @@ KEY_COLUMNS: Sequence[Column[ApiKey]] = (
     Column("expires", lambda key: moment_text(key.expire_time)),
     Column("old secret until", lambda key: moment_text(key.old_secret_expire_time)),
     Column("only from", lambda key: ", ".join(key.allowed_networks), is_text=True),
+)
+IDENTITY_COLUMNS: Sequence[Column[IdentityBinding]] = (
+    Column("binding", lambda binding: last_id(binding.name)),
+    Column("title", lambda binding: binding.display_name, is_text=True, is_detail=True),
+    Column("issuer", lambda binding: binding.issuer, is_text=True),
+    Column("claim", lambda binding: binding.claim, is_text=True),
+    Column("value", lambda binding: binding.claim_value, is_text=True),
+    Column("role", lambda binding: enum_word(KeyRole.Name(binding.role), "KEY_ROLE")),
+    Column("project", lambda binding: binding.project),
+    Column("created", lambda binding: moment_text(binding.create_time)),
+    Column("only from", lambda binding: ", ".join(binding.allowed_networks), is_text=True),
 )
 TENANT_COLUMNS: Sequence[Column[Tenant]] = (
     Column("tenant", lambda tenant: last_id(tenant.name)),

@@ -13,6 +13,7 @@ from atelier.cli.audit_command import audit
 from atelier.cli.budget_commands import budgets, ledger
 from atelier.cli.doctor_command import admin_doctor, doctor
 from atelier.cli.generate_command import generate
+from atelier.cli.identity_commands import identities
 from atelier.cli.invoice_commands import invoices
 from atelier.cli.job_commands import jobs
 from atelier.cli.key_commands import keys
@@ -56,6 +57,7 @@ for command in (
     usage,
     invoices,
     keys,
+    identities,
     budgets,
     ledger,
     models,

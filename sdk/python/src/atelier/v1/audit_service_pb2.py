@@ -26,7 +26,7 @@ from atelier.v1 import api_key_service_pb2 as atelier_dot_v1_dot_api__key__servi
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/v1/audit_service.proto\x12\natelier.v1\x1a atelier/v1/api_key_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x03\n\nAuditEvent\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12;\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x17\n\x07\x61pi_key\x18\x03 \x01(\tR\x06\x61piKey\x12\'\n\x04role\x18\x04 \x01(\x0e\x32\x13.atelier.v1.KeyRoleR\x04role\x12\x18\n\x07\x61\x64\x64ress\x18\x05 \x01(\tR\x07\x61\x64\x64ress\x12\x16\n\x06method\x18\x06 \x01(\tR\x06method\x12#\n\rresource_name\x18\x07 \x01(\tR\x0cresourceName\x12%\n\x0e\x63hanged_fields\x18\x08 \x03(\tR\rchangedFields\x12\x1d\n\nrequest_id\x18\t \x01(\tR\trequestId\x12\x12\n\x04\x63ode\x18\n \x01(\tR\x04\x63ode\x12\x16\n\x06reason\x18\x0b \x01(\tR\x06reason\x12#\n\romitted_count\x18\x0c \x01(\x05R\x0comittedCount\"\xe3\x02\n\x16ListAuditEventsRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x03 \x01(\tB\x00R\tpageToken\x12\x18\n\x06method\x18\x04 \x01(\tB\x00R\x06method\x12\x19\n\x07\x61pi_key\x18\x05 \x01(\tB\x00R\x06\x61piKey\x12%\n\rresource_name\x18\x06 \x01(\tB\x00R\x0cresourceName\x12!\n\x0crefused_only\x18\x07 \x01(\x08R\x0brefusedOnly\x12\x39\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\"|\n\x17ListAuditEventsResponse\x12\x39\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x16.atelier.v1.AuditEventR\x0b\x61uditEvents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2j\n\x0c\x41uditService\x12Z\n\x0fListAuditEvents\x12\".atelier.v1.ListAuditEventsRequest\x1a#.atelier.v1.ListAuditEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/v1/audit_service.proto\x12\natelier.v1\x1a atelier/v1/api_key_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x03\n\nAuditEvent\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12;\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x17\n\x07\x61pi_key\x18\x03 \x01(\tR\x06\x61piKey\x12\'\n\x04role\x18\x04 \x01(\x0e\x32\x13.atelier.v1.KeyRoleR\x04role\x12\x18\n\x07\x61\x64\x64ress\x18\x05 \x01(\tR\x07\x61\x64\x64ress\x12\x16\n\x06method\x18\x06 \x01(\tR\x06method\x12#\n\rresource_name\x18\x07 \x01(\tR\x0cresourceName\x12%\n\x0e\x63hanged_fields\x18\x08 \x03(\tR\rchangedFields\x12\x1d\n\nrequest_id\x18\t \x01(\tR\trequestId\x12\x12\n\x04\x63ode\x18\n \x01(\tR\x04\x63ode\x12\x16\n\x06reason\x18\x0b \x01(\tR\x06reason\x12#\n\romitted_count\x18\x0c \x01(\x05R\x0comittedCount\x12\x16\n\x06issuer\x18\r \x01(\tR\x06issuer\x12\x18\n\x07subject\x18\x0e \x01(\tR\x07subject\"\xe3\x02\n\x16ListAuditEventsRequest\x12\x18\n\x06parent\x18\x01 \x01(\tB\x00R\x06parent\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\x00R\x08pageSize\x12\x1f\n\npage_token\x18\x03 \x01(\tB\x00R\tpageToken\x12\x18\n\x06method\x18\x04 \x01(\tB\x00R\x06method\x12\x19\n\x07\x61pi_key\x18\x05 \x01(\tB\x00R\x06\x61piKey\x12%\n\rresource_name\x18\x06 \x01(\tB\x00R\x0cresourceName\x12!\n\x0crefused_only\x18\x07 \x01(\x08R\x0brefusedOnly\x12\x39\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\"|\n\x17ListAuditEventsResponse\x12\x39\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x16.atelier.v1.AuditEventR\x0b\x61uditEvents\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2j\n\x0c\x41uditService\x12Z\n\x0fListAuditEvents\x12\".atelier.v1.ListAuditEventsRequest\x1a#.atelier.v1.ListAuditEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,11 +34,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atelier.v1.audit_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDITEVENT']._serialized_start=114
-  _globals['_AUDITEVENT']._serialized_end=511
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=514
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=869
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=871
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=995
-  _globals['_AUDITSERVICE']._serialized_start=997
-  _globals['_AUDITSERVICE']._serialized_end=1103
+  _globals['_AUDITEVENT']._serialized_end=561
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=564
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=919
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=921
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=1045
+  _globals['_AUDITSERVICE']._serialized_start=1047
+  _globals['_AUDITSERVICE']._serialized_end=1153
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,8 @@ class AuditEvent(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     OMITTED_COUNT_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}/auditEvents/{event}`: the tenant that the call concerned; `tenants/operator`
     for what concerns the installation.
@@ -66,6 +68,12 @@ class AuditEvent(_message.Message):
     """So many refused calls of the same key came just before this one and were not written down, so
     that nobody fills the log by being refused.
     """
+    issuer: _builtins.str
+    """Whose token it was, where the caller came with one in place of a key: its `iss`. Then `api_key`
+    ends with `identity` and 32 hexadecimal digits that stand for issuer and subject.
+    """
+    subject: _builtins.str
+    """The token's `sub`; empty for keys and certificates."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -89,10 +97,12 @@ class AuditEvent(_message.Message):
         code: _builtins.str = ...,
         reason: _builtins.str = ...,
         omitted_count: _builtins.int = ...,
+        issuer: _builtins.str = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "api_key", b"api_key", "changed_fields", b"changed_fields", "code", b"code", "create_time", b"create_time", "method", b"method", "name", b"name", "omitted_count", b"omitted_count", "reason", b"reason", "request_id", b"request_id", "resource_name", b"resource_name", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "api_key", b"api_key", "changed_fields", b"changed_fields", "code", b"code", "create_time", b"create_time", "issuer", b"issuer", "method", b"method", "name", b"name", "omitted_count", b"omitted_count", "reason", b"reason", "request_id", b"request_id", "resource_name", b"resource_name", "role", b"role", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,25 +26,25 @@ from atelier.v1 import api_key_service_pb2 as atelier_dot_v1_dot_api__key__servi
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%atelier/v1/installation_service.proto\x12\natelier.v1\x1a atelier/v1/api_key_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x02\n\x0cInstallation\x12%\n\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12\'\n\x0f\x63ontract_sha256\x18\x02 \x01(\tR\x0e\x63ontractSha256\x12;\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nserverTime\x12\x16\n\x06tenant\x18\x04 \x01(\tR\x06tenant\x12\x17\n\x07\x61pi_key\x18\x05 \x01(\tR\x06\x61piKey\x12\'\n\x04role\x18\x06 \x01(\x0e\x32\x13.atelier.v1.KeyRoleR\x04role\x12\x1c\n\tsuspended\x18\x07 \x01(\x08R\tsuspended\"\x18\n\x16GetInstallationRequest\"\x1b\n\x19VerifyInstallationRequest\"\x81\x01\n\x07\x46inding\x12\x14\n\x05\x63heck\x18\x01 \x01(\tR\x05\x63heck\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x18.atelier.v1.FindingStateR\x05state\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x16\n\x06\x61\x64vice\x18\x04 \x01(\tR\x06\x61\x64vice\"K\n\x1aVerifyInstallationResponse\x12-\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x13.atelier.v1.FindingR\x07\x66inding*\x93\x01\n\x0c\x46indingState\x12\x1d\n\x19\x46INDING_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46INDING_STATE_OK\x10\x01\x12\x19\n\x15\x46INDING_STATE_WARNING\x10\x02\x12\x18\n\x14\x46INDING_STATE_FAILED\x10\x03\x12\x19\n\x15\x46INDING_STATE_UNKNOWN\x10\x04\x32\xcd\x01\n\x13InstallationService\x12O\n\x0fGetInstallation\x12\".atelier.v1.GetInstallationRequest\x1a\x18.atelier.v1.Installation\x12\x65\n\x12VerifyInstallation\x12%.atelier.v1.VerifyInstallationRequest\x1a&.atelier.v1.VerifyInstallationResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%atelier/v1/installation_service.proto\x12\natelier.v1\x1a atelier/v1/api_key_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x02\n\x0cInstallation\x12%\n\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12\'\n\x0f\x63ontract_sha256\x18\x02 \x01(\tR\x0e\x63ontractSha256\x12;\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nserverTime\x12\x16\n\x06tenant\x18\x04 \x01(\tR\x06tenant\x12\x17\n\x07\x61pi_key\x18\x05 \x01(\tR\x06\x61piKey\x12\'\n\x04role\x18\x06 \x01(\x0e\x32\x13.atelier.v1.KeyRoleR\x04role\x12\x1c\n\tsuspended\x18\x07 \x01(\x08R\tsuspended\x12\x16\n\x06issuer\x18\x08 \x01(\tR\x06issuer\x12\x18\n\x07subject\x18\t \x01(\tR\x07subject\"\x18\n\x16GetInstallationRequest\"\x1b\n\x19VerifyInstallationRequest\"\x81\x01\n\x07\x46inding\x12\x14\n\x05\x63heck\x18\x01 \x01(\tR\x05\x63heck\x12.\n\x05state\x18\x02 \x01(\x0e\x32\x18.atelier.v1.FindingStateR\x05state\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x16\n\x06\x61\x64vice\x18\x04 \x01(\tR\x06\x61\x64vice\"K\n\x1aVerifyInstallationResponse\x12-\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x13.atelier.v1.FindingR\x07\x66inding*\x93\x01\n\x0c\x46indingState\x12\x1d\n\x19\x46INDING_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46INDING_STATE_OK\x10\x01\x12\x19\n\x15\x46INDING_STATE_WARNING\x10\x02\x12\x18\n\x14\x46INDING_STATE_FAILED\x10\x03\x12\x19\n\x15\x46INDING_STATE_UNKNOWN\x10\x04\x32\xcd\x01\n\x13InstallationService\x12O\n\x0fGetInstallation\x12\".atelier.v1.GetInstallationRequest\x1a\x18.atelier.v1.Installation\x12\x65\n\x12VerifyInstallation\x12%.atelier.v1.VerifyInstallationRequest\x1a&.atelier.v1.VerifyInstallationResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atelier.v1.installation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINDINGSTATE']._serialized_start=663
-  _globals['_FINDINGSTATE']._serialized_end=810
+  _globals['_FINDINGSTATE']._serialized_start=713
+  _globals['_FINDINGSTATE']._serialized_end=860
   _globals['_INSTALLATION']._serialized_start=121
-  _globals['_INSTALLATION']._serialized_end=396
-  _globals['_GETINSTALLATIONREQUEST']._serialized_start=398
-  _globals['_GETINSTALLATIONREQUEST']._serialized_end=422
-  _globals['_VERIFYINSTALLATIONREQUEST']._serialized_start=424
-  _globals['_VERIFYINSTALLATIONREQUEST']._serialized_end=451
-  _globals['_FINDING']._serialized_start=454
-  _globals['_FINDING']._serialized_end=583
-  _globals['_VERIFYINSTALLATIONRESPONSE']._serialized_start=585
-  _globals['_VERIFYINSTALLATIONRESPONSE']._serialized_end=660
-  _globals['_INSTALLATIONSERVICE']._serialized_start=813
-  _globals['_INSTALLATIONSERVICE']._serialized_end=1018
+  _globals['_INSTALLATION']._serialized_end=446
+  _globals['_GETINSTALLATIONREQUEST']._serialized_start=448
+  _globals['_GETINSTALLATIONREQUEST']._serialized_end=472
+  _globals['_VERIFYINSTALLATIONREQUEST']._serialized_start=474
+  _globals['_VERIFYINSTALLATIONREQUEST']._serialized_end=501
+  _globals['_FINDING']._serialized_start=504
+  _globals['_FINDING']._serialized_end=633
+  _globals['_VERIFYINSTALLATIONRESPONSE']._serialized_start=635
+  _globals['_VERIFYINSTALLATIONRESPONSE']._serialized_end=710
+  _globals['_INSTALLATIONSERVICE']._serialized_start=863
+  _globals['_INSTALLATIONSERVICE']._serialized_end=1068
 # @@protoc_insertion_point(module_scope)

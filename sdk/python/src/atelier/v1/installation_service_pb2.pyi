@@ -64,6 +64,8 @@ class Installation(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     SUSPENDED_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     server_version: _builtins.str
     """Version of the servers, such as "0.1.0"."""
     contract_sha256: _builtins.str
@@ -78,6 +80,12 @@ class Installation(_message.Message):
     """What the key may do."""
     suspended: _builtins.bool
     """The tenant may read and not order."""
+    issuer: _builtins.str
+    """Who signed the caller's token, where it came with one in place of a key; then `api_key` stands
+    for issuer and subject.
+    """
+    subject: _builtins.str
+    """Whom that token is of; empty for keys and certificates."""
     @_builtins.property
     def server_time(self) -> _timestamp_pb2.Timestamp:
         """The server's clock."""
@@ -92,10 +100,12 @@ class Installation(_message.Message):
         api_key: _builtins.str = ...,
         role: _api_key_service_pb2.KeyRole.ValueType = ...,
         suspended: _builtins.bool = ...,
+        issuer: _builtins.str = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["server_time", b"server_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "contract_sha256", b"contract_sha256", "role", b"role", "server_time", b"server_time", "server_version", b"server_version", "suspended", b"suspended", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "contract_sha256", b"contract_sha256", "issuer", b"issuer", "role", b"role", "server_time", b"server_time", "server_version", b"server_version", "subject", b"subject", "suspended", b"suspended", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

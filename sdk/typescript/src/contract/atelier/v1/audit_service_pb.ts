@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/audit_service.proto.
  */
 export const file_atelier_v1_audit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hdGVsaWVyL3YxL2F1ZGl0X3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEimAIKCkF1ZGl0RXZlbnQSDAoEbmFtZRgBIAEoCRIvCgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXBpX2tleRgDIAEoCRIhCgRyb2xlGAQgASgOMhMuYXRlbGllci52MS5LZXlSb2xlEg8KB2FkZHJlc3MYBSABKAkSDgoGbWV0aG9kGAYgASgJEhUKDXJlc291cmNlX25hbWUYByABKAkSFgoOY2hhbmdlZF9maWVsZHMYCCADKAkSEgoKcmVxdWVzdF9pZBgJIAEoCRIMCgRjb2RlGAogASgJEg4KBnJlYXNvbhgLIAEoCRIVCg1vbWl0dGVkX2NvdW50GAwgASgFIocCChZMaXN0QXVkaXRFdmVudHNSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEhMKCXBhZ2Vfc2l6ZRgCIAEoBUIAEhQKCnBhZ2VfdG9rZW4YAyABKAlCABIQCgZtZXRob2QYBCABKAlCABIRCgdhcGlfa2V5GAUgASgJQgASFwoNcmVzb3VyY2VfbmFtZRgGIAEoCUIAEhQKDHJlZnVzZWRfb25seRgHIAEoCBIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYAoXTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USLAoMYXVkaXRfZXZlbnRzGAEgAygLMhYuYXRlbGllci52MS5BdWRpdEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTJqCgxBdWRpdFNlcnZpY2USWgoPTGlzdEF1ZGl0RXZlbnRzEiIuYXRlbGllci52MS5MaXN0QXVkaXRFdmVudHNSZXF1ZXN0GiMuYXRlbGllci52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZWIGcHJvdG8z", [file_atelier_v1_api_key_service, file_google_protobuf_timestamp]);
+  fileDesc("Ch5hdGVsaWVyL3YxL2F1ZGl0X3NlcnZpY2UucHJvdG8SCmF0ZWxpZXIudjEiuQIKCkF1ZGl0RXZlbnQSDAoEbmFtZRgBIAEoCRIvCgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHYXBpX2tleRgDIAEoCRIhCgRyb2xlGAQgASgOMhMuYXRlbGllci52MS5LZXlSb2xlEg8KB2FkZHJlc3MYBSABKAkSDgoGbWV0aG9kGAYgASgJEhUKDXJlc291cmNlX25hbWUYByABKAkSFgoOY2hhbmdlZF9maWVsZHMYCCADKAkSEgoKcmVxdWVzdF9pZBgJIAEoCRIMCgRjb2RlGAogASgJEg4KBnJlYXNvbhgLIAEoCRIVCg1vbWl0dGVkX2NvdW50GAwgASgFEg4KBmlzc3VlchgNIAEoCRIPCgdzdWJqZWN0GA4gASgJIocCChZMaXN0QXVkaXRFdmVudHNSZXF1ZXN0EhAKBnBhcmVudBgBIAEoCUIAEhMKCXBhZ2Vfc2l6ZRgCIAEoBUIAEhQKCnBhZ2VfdG9rZW4YAyABKAlCABIQCgZtZXRob2QYBCABKAlCABIRCgdhcGlfa2V5GAUgASgJQgASFwoNcmVzb3VyY2VfbmFtZRgGIAEoCUIAEhQKDHJlZnVzZWRfb25seRgHIAEoCBIuCgpzdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYAoXTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USLAoMYXVkaXRfZXZlbnRzGAEgAygLMhYuYXRlbGllci52MS5BdWRpdEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTJqCgxBdWRpdFNlcnZpY2USWgoPTGlzdEF1ZGl0RXZlbnRzEiIuYXRlbGllci52MS5MaXN0QXVkaXRFdmVudHNSZXF1ZXN0GiMuYXRlbGllci52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZWIGcHJvdG8z", [file_atelier_v1_api_key_service, file_google_protobuf_timestamp]);
 
 /**
  * One call that changed something, or was refused.
@@ -111,6 +111,21 @@ export type AuditEvent = Message<"atelier.v1.AuditEvent"> & {
    * @generated from field: int32 omitted_count = 12;
    */
   omittedCount: number;
+
+  /**
+   * Whose token it was, where the caller came with one in place of a key: its `iss`. Then `api_key`
+   * ends with `identity` and 32 hexadecimal digits that stand for issuer and subject.
+   *
+   * @generated from field: string issuer = 13;
+   */
+  issuer: string;
+
+  /**
+   * The token's `sub`; empty for keys and certificates.
+   *
+   * @generated from field: string subject = 14;
+   */
+  subject: string;
 };
 
 /**

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file atelier/v1/installation_service.proto.
  */
 export const file_atelier_v1_installation_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVhdGVsaWVyL3YxL2luc3RhbGxhdGlvbl9zZXJ2aWNlLnByb3RvEgphdGVsaWVyLnYxIscBCgxJbnN0YWxsYXRpb24SFgoOc2VydmVyX3ZlcnNpb24YASABKAkSFwoPY29udHJhY3Rfc2hhMjU2GAIgASgJEi8KC3NlcnZlcl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZ0ZW5hbnQYBCABKAkSDwoHYXBpX2tleRgFIAEoCRIhCgRyb2xlGAYgASgOMhMuYXRlbGllci52MS5LZXlSb2xlEhEKCXN1c3BlbmRlZBgHIAEoCCIYChZHZXRJbnN0YWxsYXRpb25SZXF1ZXN0IhsKGVZlcmlmeUluc3RhbGxhdGlvblJlcXVlc3QiYgoHRmluZGluZxINCgVjaGVjaxgBIAEoCRInCgVzdGF0ZRgCIAEoDjIYLmF0ZWxpZXIudjEuRmluZGluZ1N0YXRlEg8KB21lc3NhZ2UYAyABKAkSDgoGYWR2aWNlGAQgASgJIkIKGlZlcmlmeUluc3RhbGxhdGlvblJlc3BvbnNlEiQKB2ZpbmRpbmcYASABKAsyEy5hdGVsaWVyLnYxLkZpbmRpbmcqkwEKDEZpbmRpbmdTdGF0ZRIdChlGSU5ESU5HX1NUQVRFX1VOU1BFQ0lGSUVEEAASFAoQRklORElOR19TVEFURV9PSxABEhkKFUZJTkRJTkdfU1RBVEVfV0FSTklORxACEhgKFEZJTkRJTkdfU1RBVEVfRkFJTEVEEAMSGQoVRklORElOR19TVEFURV9VTktOT1dOEAQyzQEKE0luc3RhbGxhdGlvblNlcnZpY2USTwoPR2V0SW5zdGFsbGF0aW9uEiIuYXRlbGllci52MS5HZXRJbnN0YWxsYXRpb25SZXF1ZXN0GhguYXRlbGllci52MS5JbnN0YWxsYXRpb24SZQoSVmVyaWZ5SW5zdGFsbGF0aW9uEiUuYXRlbGllci52MS5WZXJpZnlJbnN0YWxsYXRpb25SZXF1ZXN0GiYuYXRlbGllci52MS5WZXJpZnlJbnN0YWxsYXRpb25SZXNwb25zZTABYgZwcm90bzM", [file_atelier_v1_api_key_service, file_google_protobuf_timestamp]);
+  fileDesc("CiVhdGVsaWVyL3YxL2luc3RhbGxhdGlvbl9zZXJ2aWNlLnByb3RvEgphdGVsaWVyLnYxIugBCgxJbnN0YWxsYXRpb24SFgoOc2VydmVyX3ZlcnNpb24YASABKAkSFwoPY29udHJhY3Rfc2hhMjU2GAIgASgJEi8KC3NlcnZlcl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZ0ZW5hbnQYBCABKAkSDwoHYXBpX2tleRgFIAEoCRIhCgRyb2xlGAYgASgOMhMuYXRlbGllci52MS5LZXlSb2xlEhEKCXN1c3BlbmRlZBgHIAEoCBIOCgZpc3N1ZXIYCCABKAkSDwoHc3ViamVjdBgJIAEoCSIYChZHZXRJbnN0YWxsYXRpb25SZXF1ZXN0IhsKGVZlcmlmeUluc3RhbGxhdGlvblJlcXVlc3QiYgoHRmluZGluZxINCgVjaGVjaxgBIAEoCRInCgVzdGF0ZRgCIAEoDjIYLmF0ZWxpZXIudjEuRmluZGluZ1N0YXRlEg8KB21lc3NhZ2UYAyABKAkSDgoGYWR2aWNlGAQgASgJIkIKGlZlcmlmeUluc3RhbGxhdGlvblJlc3BvbnNlEiQKB2ZpbmRpbmcYASABKAsyEy5hdGVsaWVyLnYxLkZpbmRpbmcqkwEKDEZpbmRpbmdTdGF0ZRIdChlGSU5ESU5HX1NUQVRFX1VOU1BFQ0lGSUVEEAASFAoQRklORElOR19TVEFURV9PSxABEhkKFUZJTkRJTkdfU1RBVEVfV0FSTklORxACEhgKFEZJTkRJTkdfU1RBVEVfRkFJTEVEEAMSGQoVRklORElOR19TVEFURV9VTktOT1dOEAQyzQEKE0luc3RhbGxhdGlvblNlcnZpY2USTwoPR2V0SW5zdGFsbGF0aW9uEiIuYXRlbGllci52MS5HZXRJbnN0YWxsYXRpb25SZXF1ZXN0GhguYXRlbGllci52MS5JbnN0YWxsYXRpb24SZQoSVmVyaWZ5SW5zdGFsbGF0aW9uEiUuYXRlbGllci52MS5WZXJpZnlJbnN0YWxsYXRpb25SZXF1ZXN0GiYuYXRlbGllci52MS5WZXJpZnlJbnN0YWxsYXRpb25SZXNwb25zZTABYgZwcm90bzM", [file_atelier_v1_api_key_service, file_google_protobuf_timestamp]);
 
 /**
  * The installation, as a key sees it.
@@ -73,6 +73,21 @@ export type Installation = Message<"atelier.v1.Installation"> & {
    * @generated from field: bool suspended = 7;
    */
   suspended: boolean;
+
+  /**
+   * Who signed the caller's token, where it came with one in place of a key; then `api_key` stands
+   * for issuer and subject.
+   *
+   * @generated from field: string issuer = 8;
+   */
+  issuer: string;
+
+  /**
+   * Whom that token is of; empty for keys and certificates.
+   *
+   * @generated from field: string subject = 9;
+   */
+  subject: string;
 };
 
 /**
