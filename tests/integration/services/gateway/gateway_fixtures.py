@@ -277,7 +277,7 @@ async def bind(
     **binding: Any,
 ) -> str:
     """Let an operator bind what a provider says of somebody; returns the binding's name."""
-    said = {"issuer": issuer, "claim_value": subject} | binding
+    said: dict[str, Any] = {"issuer": issuer, "claim_value": subject} | binding
     made = await gateway.operator.identities.CreateIdentityBinding(
         identity_service_pb2.CreateIdentityBindingRequest(
             parent=f"tenants/{tenant_id}",

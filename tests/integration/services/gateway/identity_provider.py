@@ -1,21 +1,19 @@
 """A small identity provider: real keys, real signatures, its keys served by https on loopback."""
 
 import json
-import ssl
-import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import jwt
-import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
+
+from tests.https_server import Reply, serving_https
 
 AUDIENCE: Final = "atelier-tests"
 
@@ -30,7 +28,7 @@ class ProviderKey:
 
     def jwk(self, **changes: Any) -> dict[str, Any]:
         algorithm = get_default_algorithms()[self.algorithm]
-        public = cast("dict[str, Any]", algorithm.to_jwk(self.private.public_key(), as_dict=True))
+        public = algorithm.to_jwk(self.private.public_key(), as_dict=True)
         return public | {"kid": self.key_id, "use": "sig", "alg": self.algorithm} | changes
 
 
@@ -112,37 +110,16 @@ class IdentityProvider:
 
 @contextmanager
 def running_provider(directory: Path) -> Generator[IdentityProvider]:
-    """Serve a provider on a free port of loopback, under an authority of its own."""
-    authority = trustme.CA()
-    ca_path = directory / "provider-ca.pem"
-    authority.cert_pem.write_to_path(str(ca_path))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answering)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    provider = IdentityProvider(
-        url=f"https://localhost:{server.server_port}", ca_path=ca_path, keys=[*kept_keys()]
-    )
-    cast("Any", server).provider = provider
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    """Serve a provider."""
+
+    def answer(path: str) -> Reply:
+        said = provider.answer(path)
+        return Reply(content=json.dumps(said).encode(), status=503 if said is None else 200)
+
+    with serving_https(answer, name="localhost", directory=directory) as server:
+        provider = IdentityProvider(
+            url=f"https://localhost:{server.port}",
+            ca_path=server.ca_path,
+            keys=[*kept_keys()],
+        )
         yield provider
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class _Answering(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        provider: IdentityProvider = cast("Any", self.server).provider
-        answer = provider.answer(self.path)
-        content = json.dumps(answer).encode()
-        self.send_response(503 if answer is None else 200)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""

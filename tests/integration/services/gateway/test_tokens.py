@@ -315,7 +315,7 @@ async def suspend(gateway: ServedGateway, tenant_id: str) -> None:
     )
 
 
-async def limit(gateway: ServedGateway, tenant_id: str, **quotas: int) -> None:
+async def limit(gateway: ServedGateway, tenant_id: str, **quotas: Any) -> None:
     await gateway.operator.tenants.UpdateTenant(
         tenant_service_pb2.UpdateTenantRequest(
             tenant=tenant_service_pb2.Tenant(
@@ -389,7 +389,7 @@ async def test_a_claim_is_bound_once_and_only_as_the_installation_admits(
 
 
 async def wrong_binding(trusted: Trusting, tenant_id: str, **changes: Any) -> Refused:
-    said = {"issuer": trusted.provider.url, "claim_value": "somebody"} | changes
+    said: dict[str, Any] = {"issuer": trusted.provider.url, "claim_value": "somebody"} | changes
     return await refusal(
         trusted.gateway.operator.identities.CreateIdentityBinding(
             identity_service_pb2.CreateIdentityBindingRequest(

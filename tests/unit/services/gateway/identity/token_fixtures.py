@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -37,7 +37,7 @@ def private_key(algorithm: str) -> Any:
 
 def public_jwk(algorithm: str, **changes: Any) -> dict[str, Any]:
     form = get_default_algorithms()[algorithm]
-    jwk = cast("dict[str, Any]", form.to_jwk(private_key(algorithm).public_key(), as_dict=True))
+    jwk = form.to_jwk(private_key(algorithm).public_key(), as_dict=True)
     return jwk | {"kid": f"key-{algorithm}", "use": "sig"} | changes
 
 
