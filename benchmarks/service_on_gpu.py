@@ -12,7 +12,7 @@ checkpoint that ships. Every part writes its result before the next begins:
     steady    one studio's 24 images of Large, unpaced, for the rate; where its seconds went
     many      100 images of the checkpoint that ships, ordered and fetched by the command line
     pace      two minutes at a duty cycle of at most 0.9, with what the sensors say each second
-    heat      two minutes under a temperature limit that the card would pass
+    heat      two minutes under a temperature limit near what full speed comes to
     kill      SIGKILL for the worker in the middle of an image
     bill      receipts against draft invoices, joules against the card's own counter
     alone     those 24 once more by the engine alone, when the service has ended
