@@ -6,6 +6,7 @@ Amounts are shortened for reading; the exact one stands in the page's title attr
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
+from math import ceil
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,22 @@ _NO_BREAK: Final = "\u00a0"
 _DASH: Final = "–"
 _JOULES_PER_KWH: Final = 3_600_000
 _BYTES_PER_STEP: Final = 1024
+# Of a normal distribution, 95 % lie within so many standard deviations.
+_DEVIATIONS: Final = 1.96
+# Below so many millijoules `energy` writes them in steps of so many.
+_ENERGY_PLACES: Final = (
+    (100_000, 100),
+    (10_000_000, 1_000),
+    (3_600_000_000, 100_000),
+    (10**18, 36_000_000),
+)
+_MEASURED: Final = frozenset(
+    {
+        EnergySource.ENERGY_SOURCE_NVML_COUNTER,
+        EnergySource.ENERGY_SOURCE_NVML_POWER,
+        EnergySource.ENERGY_SOURCE_RAPL,
+    }
+)
 
 
 class HasSeconds(Protocol):
@@ -64,6 +81,23 @@ def energy(millijoules: int) -> str:
     if abs(joules) >= 10_000:
         return f"{joules / 1000:,.1f}{_NO_BREAK}kJ"
     return f"{joules:,.1f}{_NO_BREAK}J" if abs(joules) < 100 else f"{joules:,.0f}{_NO_BREAK}J"
+
+
+def energy_interval(error_millijoules: int, source: "EnergySource.ValueType") -> str:
+    """Write the 95 % interval of a reading, rounded up so that none claims to be exact.
+
+    An estimate has none: how far its model is off nobody measured.
+    """
+    if source not in _MEASURED or not error_millijoules:
+        return ""
+    half_width = ceil(error_millijoules * _DEVIATIONS)
+    place = next(place for below, place in _ENERGY_PLACES if half_width < below)
+    return f"± {energy(-(-half_width // place) * place)} (95{_NO_BREAK}%)"
+
+
+def quantity(consumed: str, unit: str) -> str:
+    """Write how many of a unit."""
+    return f"{consumed} {unit}" if consumed == "1" or unit in {"kWh", ""} else f"{consumed} {unit}s"
 
 
 def energy_source(source: "EnergySource.ValueType") -> str:

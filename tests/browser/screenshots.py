@@ -15,8 +15,9 @@ from tests.browser.running import Site, running_site
 
 TARGET: Final = Path(__file__).resolve().parents[2] / "docs" / "images" / "console"
 _HEIGHT_MAX: Final = 1800
-_COLOURS: Final = 200
+_COLOURS: Final = 256
 _ON_A_PHONE: Final = {"overview", "job", "usage", "gpus"}
+_WITH_PHOTOS: Final = {"job", "job-phone", "lightbox"}
 _QUIET_MILLISECONDS: Final = 700
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="atelier-pictures-"))
     directory.chmod(0o755)
     try:
-        with running_site(directory, size=256, steps=16) as site, chromium() as browser:
+        with running_site(directory, size=256, steps=20) as site, chromium() as browser:
             for theme in ("light", "dark"):
                 _walk(browser, site, theme)
     finally:
@@ -67,7 +68,11 @@ def _keep(page: Page, name: str, theme: Theme, *, whole: bool = True) -> None:
     page.wait_for_timeout(_QUIET_MILLISECONDS)
     drawn = Image.open(io.BytesIO(page.screenshot(full_page=whole)))
     cut = drawn.crop((0, 0, drawn.width, min(drawn.height, _HEIGHT_MAX))).convert("RGB")
-    cut.quantize(_COLOURS).save(TARGET / f"{name}-{theme}.png", optimize=True)
+    few = cut.quantize(_COLOURS)
+    if name in _WITH_PHOTOS:
+        # Else they would get edges that the checkpoint did not draw.
+        few = cut.quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG)
+    few.save(TARGET / f"{name}-{theme}.png", optimize=True)
 
 
 if __name__ == "__main__":

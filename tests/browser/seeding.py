@@ -20,10 +20,26 @@ from atelier.v1.price_pb2 import (
 from atelier.v1.tenant_service_pb2 import Tenant
 
 HOSTILE: Final = '<script>document.title="owned"</script><img src=x onerror="document.title=1">'
+# Prompts in the words that the checkpoint that ships was trained on: pages are shown to people.
 CAMPAIGNS: Final = (
-    ("Spring catalogue, mugs", "spring", "a {} mug on a table", ("red", "blue", "green", "white")),
-    ("Lamps for the home page", "home", "a {} lamp in front of a grey wall", ("yellow", "black")),
-    ("Vases, first look", "spring", "a {} vase", ("blue", "orange", "purple")),
+    (
+        "Spring catalogue, mugs",
+        "spring",
+        "a photo of a {} mug on a white background",
+        ("red", "blue", "green", "yellow"),
+    ),
+    (
+        "Lamps for the home page",
+        "home",
+        "a photo of a {} lamp on a gray background",
+        ("yellow", "black"),
+    ),
+    (
+        "Vases, first look",
+        "spring",
+        "a photo of a {} vase on a yellow background",
+        ("blue", "orange", "purple"),
+    ),
 )
 
 

@@ -4,6 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from atelier.v1.energy_pb2 import EnergySource
 from atelier.v1.image_pb2 import ImageState
 from atelier.v1.job_service_pb2 import JobState
 from atelier.v1.money_pb2 import Money
@@ -45,6 +46,37 @@ def test_an_amount_is_written_with_as_many_decimals_as_tell_something(
 )
 def test_an_energy_is_written_in_the_unit_that_reads_best(millijoules: int, text: str) -> None:
     assert words.energy(millijoules) == text
+
+
+@pytest.mark.parametrize(
+    ("error_millijoules", "text"),
+    [
+        (1, "± 0.1\u00a0J (95\u00a0%)"),
+        (1_000, "± 2.0\u00a0J (95\u00a0%)"),
+        (100_000, "± 196\u00a0J (95\u00a0%)"),
+        (10_000_000, "± 19.6\u00a0kJ (95\u00a0%)"),
+    ],
+)
+def test_a_reading_has_an_interval_that_never_claims_to_be_exact(
+    error_millijoules: int, text: str
+) -> None:
+    counter = EnergySource.ENERGY_SOURCE_NVML_COUNTER
+
+    assert words.energy_interval(error_millijoules, counter) == text
+
+
+def test_an_estimate_has_no_interval() -> None:
+    assert words.energy_interval(100, EnergySource.ENERGY_SOURCE_ESTIMATED) == ""
+
+
+def test_quantities_are_written_with_their_unit() -> None:
+    written = [
+        words.quantity("1", "image"),
+        words.quantity("9", "image"),
+        words.quantity("2", "kWh"),
+    ]
+
+    assert written == ["1 image", "9 images", "2 kWh"]
 
 
 def test_a_number_says_no_more_and_no_less_than_it_is() -> None:
