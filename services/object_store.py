@@ -48,5 +48,11 @@ class ObjectStoreDoor:
         """
         if self._store is None:
             # A network file system may hang.
-            self._store = await asyncio.to_thread(LocalStore, self._folder, mkdir=True)
+            self._store = await asyncio.to_thread(
+                # A folder that holds nothing any more would still tell a tenant's and a job's id.
+                LocalStore,
+                self._folder,
+                automatic_cleanup=True,
+                mkdir=True,
+            )
         return self._store

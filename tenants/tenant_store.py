@@ -21,6 +21,15 @@ class TenantState(StrEnum):
 
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"
+    # Its keys open nothing, and what is left of it is being deleted …
+    DELETING = "DELETING"
+    # … until but its id and its ledger are.
+    DELETED = "DELETED"
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it has begun to be deleted, which nobody comes back from."""
+        return self in {TenantState.DELETING, TenantState.DELETED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +87,12 @@ async def get_tenant(conn: AsyncConnection, tenant_id: TenantId) -> Tenant | Non
     async with conn.cursor(row_factory=typed_row(Tenant)) as cursor:
         await cursor.execute(_QUERIES["get_tenant"], {"tenant_id": tenant_id})
         return await cursor.fetchone()
+
+
+async def get_tenant_to_order(conn: AsyncConnection, tenant_id: TenantId) -> Tenant | None:
+    """Find a tenant that something is about to be added to; until then it cannot be deleted."""
+    await conn.execute(_QUERIES["keep_from_leaving"], {"tenant_id": tenant_id})
+    return await get_tenant(conn, tenant_id)
 
 
 async def lock_tenant(conn: AsyncConnection, tenant_id: TenantId) -> Tenant | None:

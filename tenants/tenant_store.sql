@@ -34,6 +34,10 @@ WHERE tenant_id > %(after)s
 ORDER BY tenant_id
 LIMIT %(limit)s;
 
+-- name: keep_from_leaving
+-- As the foreign key of what is added does, only before its state is read.
+SELECT FROM tenants WHERE tenant_id = %(tenant_id)s FOR KEY SHARE;
+
 -- name: lock_tenant
 SELECT tenant_id, display_name, state, currency, price_book, legal_name, postal_address, vat_id, time_zone,
     allowed_models, queued_images_max, calls_per_minute_max, calls_in_flight_max, gpu_weight, default_output_format,

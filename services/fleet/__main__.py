@@ -19,6 +19,7 @@ from services.fleet.allocation import Allocation
 from services.fleet.backlog import BacklogEstimate
 from services.fleet.brokers import Brokers
 from services.fleet.cold_starts import ColdStarts
+from services.fleet.departures import Departures
 from services.fleet.fleet import Fleet
 from services.fleet.launchers import make_launcher
 from services.fleet.scaler import serving_scaler
@@ -98,6 +99,11 @@ def _join(settings: Settings) -> Fleet:
             models=models,
             drain_seconds=settings.drain_seconds,
             end_seconds=settings.end_seconds or settings.drain_seconds,
+            log_directory=settings.log_directory,
+        ),
+        departures=Departures(
+            run=run,
+            broker_data_directory=settings.broker_data_directory,
             log_directory=settings.log_directory,
         ),
         allocation=Allocation(settings.rules, cold_starts),

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 
 import structlog
@@ -10,6 +10,7 @@ import structlog
 from services.fleet.allocation import Allocation
 from services.fleet.backlog import BacklogEstimate
 from services.fleet.brokers import Brokers
+from services.fleet.departures import Departures
 from services.fleet.fleet_store import Handover, Situation, TenantRow, WorkerRow
 from services.fleet.inventory import Gpu, GpuKind
 from services.fleet.posts import Demand, Placement
@@ -28,6 +29,7 @@ class Fleet:
         run: RunDirectory,
         brokers: Brokers,
         workers: Workers,
+        departures: Departures,
         allocation: Allocation,
         backlog: BacklogEstimate,
         models: Mapping[str, WorkerModel],
@@ -38,6 +40,7 @@ class Fleet:
         self._run = run
         self._brokers = brokers
         self._workers = workers
+        self._departures = departures
         self._allocation = allocation
         self._backlog = backlog
         self._models = models
@@ -45,6 +48,7 @@ class Fleet:
         self._threads_per_worker = threads_per_worker
         self._now = now
         self._told: dict[str, tuple[str, ...]] = {}
+        self._departed: list[str] = []
 
     def adopt(self) -> None:
         """Take over what an earlier fleet left running."""
@@ -87,7 +91,13 @@ class Fleet:
         )
         if _recorder_serves(self._run):
             self._workers.replace_silent(situation.sessions)
+        self._remove(situation.leaving, gpu_ids=[gpu.gpu_id for gpu in gpus])
         return self._workers.rows(situation.sessions)
+
+    def take_departed(self) -> list[str]:
+        """Return the tenants of whom nothing is left here, since the last call."""
+        departed, self._departed = self._departed, []
+        return departed
 
     def take_handovers(self) -> list[Handover]:
         """Return the cold starts since the last call; the next decisions reckon with them."""
@@ -133,6 +143,13 @@ class Fleet:
             for tenant in situation.tenants
             if (allowed := _allowed_models(tenant, tuple(self._models)))
         ]
+
+    def _remove(self, leaving: Iterable[str], *, gpu_ids: Collection[str]) -> None:
+        """Remove what leaving tenants have here; their brokers have ended, workers may drain."""
+        working = {occupant.post.tenant_id for occupant in self._workers.occupants().values()}
+        for tenant_id in leaving:
+            if tenant_id not in working and self._departures.remove(tenant_id, gpu_ids=gpu_ids):
+                self._departed.append(tenant_id)
 
     def _threads(self, worker_count: int) -> int:
         if self._threads_per_worker is not None:

@@ -134,6 +134,8 @@ class Situation:
     wishes: tuple[WishRow, ...] = ()
     policies: tuple[PolicyRow, ...] = ()
     ended: tuple[EndedRow, ...] = ()
+    # Tenants that are being deleted and may still have something here.
+    leaving: tuple[str, ...] = ()
 
 
 async def read_situation(
@@ -148,7 +150,13 @@ async def read_situation(
         wishes=await _rows(connection, WishRow, queries["list_wishes"]),
         policies=await _rows(connection, PolicyRow, queries["list_power_policies"]),
         ended=await _rows(connection, EndedRow, queries["list_ended"], {"since": ended_since}),
+        leaving=await _leaving(connection),
     )
+
+
+async def mark_cleared(connection: Connection, tenant_id: str) -> None:
+    """Tell the housekeeper that nothing of a tenant runs or lies on this host any more."""
+    await connection.execute(queries["mark_cleared"], {"tenant_id": tenant_id})
 
 
 async def read_backlog(connection: Connection) -> tuple[BacklogRow, ...]:
@@ -196,6 +204,11 @@ async def clear_drain_wish(connection: Connection, wish: WishRow) -> None:
 async def insert_handover(connection: Connection, handover: Handover) -> None:
     """Keep what a change of hands took."""
     await connection.execute(queries["insert_handover"], asdict(handover))
+
+
+async def _leaving(connection: Connection) -> tuple[str, ...]:
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        return tuple(await (await cursor.execute(queries["list_leaving"])).fetchall())
 
 
 async def _rows(

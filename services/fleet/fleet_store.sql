@@ -84,3 +84,9 @@ SELECT model, cold_start_seconds
 FROM handovers
 ORDER BY ready_time DESC
 LIMIT %(limit)s
+
+-- name: list_leaving
+SELECT tenant_id FROM tenant_deletions WHERE end_time IS NULL AND clear_time IS NULL ORDER BY delete_time
+
+-- name: mark_cleared
+UPDATE tenant_deletions SET clear_time = now() WHERE tenant_id = %(tenant_id)s AND clear_time IS NULL

@@ -15,6 +15,7 @@ from services.fleet.fleet_store import (
     WorkerRow,
     clear_drain_wish,
     insert_handover,
+    mark_cleared,
     read_cold_starts,
     read_now,
     read_situation,
@@ -91,6 +92,8 @@ class Watch:
                 await clear_drain_wish(connection, wish)
         for handover in self._fleet.take_handovers():
             await insert_handover(connection, handover)
+        for tenant_id in self._fleet.take_departed():
+            await mark_cleared(connection, tenant_id)
         if workers != self._shown_workers:
             await write_workers(connection, workers)
             self._shown_workers = workers

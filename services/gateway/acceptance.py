@@ -22,7 +22,7 @@ from services.gateway.job_plan import PlannedImage
 from services.jobs import job_store
 from services.jobs.records import Job, NewImage, NewJob
 from tenants.ids import JobId
-from tenants.tenant_store import Tenant, get_tenant
+from tenants.tenant_store import Tenant, TenantState, get_tenant, get_tenant_to_order
 
 # A job's ceiling is one number in the ledger's accounts.
 _HOLD_NANOS_MAX: Final = 2**62
@@ -66,6 +66,20 @@ async def tenant_of_caller(conn: Connection, caller: Caller) -> Tenant:
     if tenant is None:
         # It was there when the key was looked up, less than a second ago.
         raise errors.not_found(resource_names.TENANT.write(caller.tenant_id))
+    return tenant
+
+
+async def tenant_who_orders(conn: Connection, caller: Caller) -> Tenant:
+    """Read the caller's tenant as it is now, which may have been suspended since it was looked up.
+
+    Raises:
+        CallRefusedError: TENANT_SUSPENDED; who is suspended may be deleted at any moment.
+    """
+    tenant = await get_tenant_to_order(conn, caller.tenant_id)
+    if tenant is None:
+        raise errors.not_found(resource_names.TENANT.write(caller.tenant_id))
+    if tenant.state != TenantState.ACTIVE:
+        raise errors.tenant_suspended()
     return tenant
 
 

@@ -13,6 +13,7 @@ from services.gateway import resource_names
 from services.gateway.callers import Caller, current_caller
 from services.gateway.conversions import enum_number, enum_text, to_datetime, to_timestamp
 from services.gateway.errors import invalid_field, invalid_state, not_found
+from services.gateway.leaving_tenants import staying_tenant
 from services.gateway.network_parsing import parse_networks
 from services.gateway.once import OnceKey, once_key
 from services.gateway.page_tokens import PageTokens, Position
@@ -65,7 +66,8 @@ class ApiKeyService(api_key_service_pb2_grpc.ApiKeyServiceServicer):
         made = new_key(pepper=self._pepper)
         wanted = _key_to_store(request.api_key, made, tenant_id, now=self._now())
         async with self._keys_of(tenant_id) as conn:
-            await _check_tenant(conn, tenant_id)
+            if tenant_id != OPERATOR_TENANT_ID:
+                await staying_tenant(conn, tenant_id, resource_names.TENANT.write(tenant_id))
             stored, is_new = await _insert_once(conn, once, wanted)
         return api_key_service_pb2.CreateApiKeyResponse(
             api_key=_key_message(stored, now=self._now()),

@@ -21,6 +21,7 @@ from services.gateway.billing_calls import BillingCalls, existing_tenant
 from services.gateway.callers import current_caller
 from services.gateway.conversions import enum_number, enum_text, to_money, to_timestamp
 from services.gateway.errors import invalid_field
+from services.gateway.leaving_tenants import staying_tenant
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_part, named_tenant
 from tenants.ids import KeyId, TenantId
@@ -43,7 +44,7 @@ class BudgetCalls(BillingCalls):
             if key_tenant_id != tenant_id:
                 raise invalid_field("budget.api_key", "is a key of another tenant")
         async with tenant_transaction(self._pool, tenant_id) as conn:
-            tenant = await existing_tenant(conn, tenant_id, wanted.name)
+            tenant = await staying_tenant(conn, tenant_id, wanted.name)
             new = _new_budget(tenant, wanted, budget_id=budget_id, key_id=KeyId(key_id))
             try:
                 return _budget_message(await set_budget(conn, new))

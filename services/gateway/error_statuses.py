@@ -104,6 +104,8 @@ def to_status(refusal: Refusal) -> status_pb2.Status:
     details: list[Message] = [_error_info(refusal)]
     if refusal.quota_violations:
         details.append(_quota_failure(refusal))
+    if refusal.precondition_violations:
+        details.append(_precondition_failure(refusal))
     if refusal.retry_delay is not None:
         delay = duration_pb2.Duration()
         delay.FromTimedelta(refusal.retry_delay)
@@ -135,6 +137,19 @@ def _quota_failure(refusal: Refusal) -> error_details_pb2.QuotaFailure:
                 subject=violation.subject, description=violation.description
             )
             for violation in refusal.quota_violations
+        ]
+    )
+
+
+def _precondition_failure(refusal: Refusal) -> error_details_pb2.PreconditionFailure:
+    return error_details_pb2.PreconditionFailure(
+        violations=[
+            error_details_pb2.PreconditionFailure.Violation(
+                type=violation.kind,
+                subject=violation.subject,
+                description=violation.description[:_VIOLATION_TEXT_LENGTH_MAX],
+            )
+            for violation in refusal.precondition_violations
         ]
     )
 

@@ -38,6 +38,15 @@ class QuotaViolation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreconditionViolation:
+    """One thing that has to be done before; ``kind`` is a stable name, ``subject`` says whose."""
+
+    kind: str
+    subject: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """What a caller is told."""
 
@@ -47,6 +56,7 @@ class Refusal:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     field_violations: Sequence[FieldViolation] = ()
     quota_violations: Sequence[QuotaViolation] = ()
+    precondition_violations: Sequence[PreconditionViolation] = ()
     retry_delay: timedelta | None = None
 
 
@@ -301,6 +311,19 @@ def invalid_state(message: str, **metadata: str) -> CallRefusedError:
             reason=ErrorReason.ERROR_REASON_INVALID_STATE_TRANSITION,
             message=message,
             metadata=metadata,
+        )
+    )
+
+
+def not_settled(state: str, violations: Sequence[PreconditionViolation]) -> CallRefusedError:
+    """A tenant that cannot be deleted yet; all that stands in the way is named."""
+    return CallRefusedError(
+        Refusal(
+            code=grpc.StatusCode.FAILED_PRECONDITION,
+            reason=ErrorReason.ERROR_REASON_INVALID_STATE_TRANSITION,
+            message="; ".join(violation.description for violation in violations),
+            metadata={"state": state, "violations": ",".join(each.kind for each in violations)},
+            precondition_violations=violations,
         )
     )
 

@@ -13,6 +13,7 @@ from services.gateway.callers import current_caller
 from services.gateway.conversions import enum_number, enum_text, to_timestamp
 from services.gateway.errors import already_exists, invalid_field, not_found
 from services.gateway.identity.issuers import Issuer
+from services.gateway.leaving_tenants import staying_tenant
 from services.gateway.network_parsing import parse_networks
 from services.gateway.once import OnceKey, once_key
 from services.gateway.page_tokens import PageTokens, Position
@@ -59,7 +60,7 @@ class IdentityService(identity_service_pb2_grpc.IdentityServiceServicer):
         wanted = self._wanted(request.identity_binding, tenant_id)
         try:
             async with transaction(self._operator_pool) as conn:
-                await _check_tenant(conn, tenant_id)
+                await staying_tenant(conn, tenant_id, resource_names.TENANT.write(tenant_id))
                 binding = await _insert_once(conn, once, wanted)
         except IdentityBoundError:
             raise already_exists(f"a binding of this {wanted.claim.claim}") from None

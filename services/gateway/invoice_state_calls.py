@@ -17,6 +17,7 @@ from services.gateway.billing_messages import credit_note_message, invoice_messa
 from services.gateway.callers import current_caller
 from services.gateway.conversions import to_datetime
 from services.gateway.errors import invalid_field, not_found
+from services.gateway.leaving_tenants import refuse_if_leaving
 from services.gateway.once import OnceKey, once_key
 from services.gateway.scopes import named_part
 from tenants.ids import TenantId
@@ -36,7 +37,7 @@ class InvoiceStateCalls(BillingCalls):
             if await wish.claim(conn) is None:
                 await finalize_invoice(
                     conn,
-                    await wish.lock(conn),
+                    refuse_if_leaving(await wish.lock(conn)),
                     invoice_id=wish.invoice_id,
                     issuer=self._issuer,
                     grace=self._invoice_grace,

@@ -29,10 +29,10 @@ class StoredKeyDirectory:
         return KeyFacts(key=key, tenant_state=tenant.state, limits=tenant.limits)
 
     async def find_tenant(self, tenant_id: TenantId) -> TenantFacts | None:
-        """Return the facts of a tenant, None when there is no such tenant."""
+        """Return the facts of a tenant; None when there is none, or it is being deleted."""
         async with tenant_transaction(self._pool, tenant_id) as conn:
             tenant = await get_tenant(conn, tenant_id)
-        if tenant is None:
+        if tenant is None or tenant.state.is_leaving:
             return None
         limits = CallLimits(
             calls_per_minute_max=tenant.calls_per_minute_max,

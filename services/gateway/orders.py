@@ -11,6 +11,7 @@ from services.gateway.acceptance import (
     accept,
     check_balance,
     tenant_of_caller,
+    tenant_who_orders,
     tokens_of,
 )
 from services.gateway.backlogs import forecasts
@@ -65,7 +66,7 @@ class JobOrders:
         return answer
 
     async def _accept(self, conn: Connection, once: OnceKey, wish: Wish, caller: Caller) -> Job:
-        tenant = await tenant_of_caller(conn, caller)
+        tenant = await tenant_who_orders(conn, caller)
         job = await accept(conn, tenant, wish, caller=caller, now=self._now())
         await complete_request(
             conn,

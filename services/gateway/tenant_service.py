@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import grpc.aio
+from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 
 from atelier.v1 import tenant_service_pb2, tenant_service_pb2_grpc
@@ -20,14 +21,18 @@ from services.gateway.errors import (
     already_exists,
     invalid_field,
     not_found,
+    not_settled,
     unsupported_parameter,
 )
+from services.gateway.leaving_tenants import refuse_if_leaving
 from services.gateway.once import once_key
 from services.gateway.page_tokens import PageTokens
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_tenant
 from services.gateway.tenant_settings import settings_message, wanted_output_format
+from services.gateway.tenant_settlement import what_is_unsettled
 from services.jobs.model_catalogue import ModelCatalogue
+from tenants.deletion_store import begin_deletion, lock_tenant_alone
 from tenants.errors import TenantExistsError, TimeZoneRefusedError
 from tenants.ids import OPERATOR_TENANT_ID, TenantId
 from tenants.tenant_store import (
@@ -143,6 +148,23 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
     ) -> tenant_service_pb2.Tenant:
         return await self._change(request.name, lambda old: replace(old, state=TenantState.ACTIVE))
 
+    async def DeleteTenant(
+        self, request: tenant_service_pb2.DeleteTenantRequest, context: _Context
+    ) -> empty_pb2.Empty:
+        tenant_id = named_tenant(current_caller(), request.name)
+        async with transaction(self._operator_pool) as conn:
+            await lock_tenant_alone(conn, tenant_id)
+            tenant = await get_tenant(conn, tenant_id)
+            if tenant is None:
+                raise not_found(request.name)
+            if not tenant.state.is_leaving:
+                unsettled = await what_is_unsettled(conn, tenant, now=datetime.now(UTC))
+                if unsettled:
+                    raise not_settled(tenant.state, unsettled)
+                if not request.validate_only:
+                    await begin_deletion(conn, tenant_id)
+        return empty_pb2.Empty()
+
     async def UpdateTenantSettings(
         self, request: tenant_service_pb2.UpdateTenantSettingsRequest, context: _Context
     ) -> tenant_service_pb2.Tenant:
@@ -166,7 +188,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             old = await lock_tenant(conn, tenant_id)
             if old is None:
                 raise not_found(name)
-            tenant = await update_tenant(conn, changed(old))
+            tenant = await update_tenant(conn, changed(refuse_if_leaving(old)))
             if tenant.time_zone != old.time_zone:
                 await _check_time_zone(conn, tenant.time_zone)
                 await move_clock(conn, old, tenant)

@@ -18,6 +18,7 @@ from services.gateway.billing_messages import balance_message, transfer_message
 from services.gateway.callers import current_caller
 from services.gateway.conversions import to_datetime, to_uuid
 from services.gateway.errors import invalid_field
+from services.gateway.leaving_tenants import staying_tenant
 from services.gateway.once import OnceKey, once_key
 from services.gateway.pages import PageRequest
 from services.gateway.scopes import named_balance, named_tenant
@@ -69,7 +70,7 @@ class WalletCalls(BillingCalls):
         tenant_id = named_tenant(current_caller(), request.parent)
         once = once_key(request, scope=resource_names.TENANT.write(tenant_id))
         async with transaction(self._operator_pool) as conn:
-            tenant = await existing_tenant(conn, tenant_id, request.parent)
+            tenant = await staying_tenant(conn, tenant_id, request.parent)
             transfer = await _grant_once(conn, request, once, tenant_id, now=self._now())
             balance = await _balance(conn, tenant)
         return billing_service_pb2.GrantCreditResponse(
@@ -83,7 +84,7 @@ class WalletCalls(BillingCalls):
         tenant_id = named_tenant(current_caller(), request.parent)
         once = once_key(request, scope=resource_names.TENANT.write(tenant_id))
         async with transaction(self._operator_pool) as conn:
-            tenant = await existing_tenant(conn, tenant_id, request.parent)
+            tenant = await staying_tenant(conn, tenant_id, request.parent)
             transfer = await _refund_once(conn, request, once, tenant_id)
             balance = await _balance(conn, tenant)
         return billing_service_pb2.RefundCreditResponse(

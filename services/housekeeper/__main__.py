@@ -11,6 +11,7 @@ from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
 from database.secrets_directory import secrets_directory
 from services.housekeeper.duty import Duty, keep_doing
 from services.housekeeper.energy_hours import EnergyHours
+from services.housekeeper.forgotten_objects import ForgottenObjects
 from services.housekeeper.invariant_watch import InvariantWatch
 from services.housekeeper.invoice_drafts import InvoiceDrafts
 from services.housekeeper.late_energy import LateEnergy
@@ -18,10 +19,12 @@ from services.housekeeper.ledger_sealing import CreditExpiry, LedgerSealing
 from services.housekeeper.lost_work import LostWork
 from services.housekeeper.missing_tokens import MissingTokens
 from services.housekeeper.settings import Settings
+from services.housekeeper.tenant_deletions import TenantDeletions
 from services.housekeeper.unattended_jobs import UnattendedJobs
 from services.housekeeper.usage_roll_ups import UsageRollUps
 from services.liveness.event_loop import run_watched
 from services.log import configure_log
+from services.object_store import ObjectStoreDoor
 
 log = structlog.get_logger()
 
@@ -58,6 +61,12 @@ def _duties(settings: Settings, pool: Pool) -> list[Duty]:
     lost_work = LostWork(pool, lease_seconds=settings.lease_seconds)
     unattended_jobs = UnattendedJobs(pool, unattended_seconds=settings.unattended_seconds)
     missing_tokens = MissingTokens(pool, brokers=settings.brokers)
+    tenant_deletions = TenantDeletions(
+        pool,
+        ForgottenObjects(ObjectStoreDoor(settings.objects_url)),
+        grace_seconds=settings.deletion_grace_seconds,
+        waits_for_fleet=settings.deletion_waits_for_fleet,
+    )
     return [
         Duty(name="lost work", period_seconds=settings.sweep_seconds, work=lost_work.sweep),
         Duty(
@@ -102,6 +111,11 @@ def _duties(settings: Settings, pool: Pool) -> list[Duty]:
             name="energy hours",
             period_seconds=settings.sealing_seconds,
             work=EnergyHours(pool).sweep,
+        ),
+        Duty(
+            name="tenant deletions",
+            period_seconds=settings.deletion_seconds,
+            work=tenant_deletions.sweep,
         ),
     ]
 

@@ -35,6 +35,8 @@ class InvoiceDrafts:
             async with self._pool.connection() as connection:
                 tenants = await list_tenants(connection, limit=_TENANTS_PER_PAGE, after=after)
             for tenant in tenants:
+                if tenant.state.is_leaving:
+                    continue
                 with tenant_turn(tenant.tenant_id, duty="invoice_drafts"):
                     await self._look_at(tenant)
             if len(tenants) < _TENANTS_PER_PAGE:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, PositiveFloat, SecretStr, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.transport.broker_places import BrokerPlaces, check_broker_template
@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     identity_directory: Path | None = Field(
         default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
     )
+    objects_url: str = Field(description="file:///… or s3://bucket/prefix; the recorder's")
     sweep_seconds: PositiveFloat = 2.0
     invariant_seconds: PositiveFloat = 60.0
     # How long a transfer may wait for its block in the chain.
@@ -35,6 +36,13 @@ class Settings(BaseSettings):
     roll_up_seconds: PositiveFloat = 10.0
     # How often the operator is told which months can be finalized.
     draft_seconds: PositiveFloat = 3600.0
+    # How often a tenant that leaves is looked after.
+    deletion_seconds: PositiveFloat = 5.0
+    # Nothing of it is deleted sooner: calls that had passed the door before end by then.
+    deletion_grace_seconds: NonNegativeFloat = 60.0
+    deletion_waits_for_fleet: bool = Field(
+        default=True, description="no: what ends tenants' workers and brokers is not the fleet"
+    )
     # An interactive picture that nobody listens to for so long is cancelled.
     unattended_seconds: PositiveFloat = 10.0
     # The recorder's; a worker's session is lost when its lease is over.

@@ -153,6 +153,7 @@ def _housekeeper(installation: Installation) -> dict[str, str]:
     return {
         "ATELIER_HOUSEKEEPER_DATABASE_URL": installation.database_urls["atelier_housekeeper"],
         "ATELIER_HOUSEKEEPER_RUN_DIRECTORY": str(installation.run.path),
+        "ATELIER_HOUSEKEEPER_OBJECTS_URL": installation.objects_url,
     }
 
 

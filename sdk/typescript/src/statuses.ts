@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
+  PreconditionFailureSchema,
   QuotaFailureSchema,
   RetryInfoSchema,
 } from "./contract/google/rpc/error_details_pb.js";
@@ -49,7 +50,11 @@ function violationsOf(error: ConnectError): Violation[] {
     .findDetails(QuotaFailureSchema)
     .flatMap((detail) => detail.violations)
     .map(({ subject, description }) => ({ subject, description, rule: "" }));
-  return [...fields, ...quotas];
+  const preconditions = error
+    .findDetails(PreconditionFailureSchema)
+    .flatMap((detail) => detail.violations)
+    .map(({ type, subject, description }) => ({ subject, description, rule: type }));
+  return [...fields, ...quotas, ...preconditions];
 }
 
 /** Connect names codes like `NotFound`; gRPC, and Python's SDK, like `NOT_FOUND`. */

@@ -66,9 +66,10 @@ export class TenantCalls extends Calls {
     return this.connection.call(tenants(this).resumeTenant, { name: tenantName(tenant) });
   }
 
-  /** Operator: delete a tenant's rows and pictures. Not to be undone. */
-  async deleteTenant(tenant: string): Promise<void> {
-    await this.connection.call(tenants(this).deleteTenant, { name: tenantName(tenant) });
+  /** Operator: delete a suspended and settled tenant's rows and pictures. Not to be undone. */
+  async deleteTenant(tenant: string, { validateOnly = false } = {}): Promise<void> {
+    const name = tenantName(tenant);
+    await this.connection.call(tenants(this).deleteTenant, { name, validateOnly });
   }
 
   /** Change what a tenant's admin may set; the fields are named as in the protos. */

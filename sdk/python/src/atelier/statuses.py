@@ -25,9 +25,10 @@ def read_status(*, code: str, message: str, details: bytes) -> ErrorStatus:
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
     quota_failure = error_details_pb2.QuotaFailure()
+    precondition_failure = error_details_pb2.PreconditionFailure()
     retry_info = error_details_pb2.RetryInfo()
     for detail in _rich_status(details).details:
-        for message_type in (info, bad_request, quota_failure, retry_info):
+        for message_type in (info, bad_request, quota_failure, precondition_failure, retry_info):
             detail.Unpack(message_type)
     retry_delay = retry_info.retry_delay.ToTimedelta().total_seconds()
     return ErrorStatus(
@@ -43,6 +44,10 @@ def read_status(*, code: str, message: str, details: bytes) -> ErrorStatus:
             *(
                 Violation(subject=found.subject, description=found.description)
                 for found in quota_failure.violations
+            ),
+            *(
+                Violation(subject=found.subject, description=found.description, rule=found.type)
+                for found in precondition_failure.violations
             ),
         ),
         retry_delay_seconds=retry_delay if retry_info.HasField("retry_delay") else None,

@@ -82,9 +82,12 @@ class TenantCalls(Calls):
         request = ResumeTenantRequest(name=tenant_name(tenant))
         return await self._connection.call(self._tenants().ResumeTenant, request)
 
-    async def delete_tenant(self, tenant: str) -> None:
-        """Operator: delete a tenant's rows and pictures. Not to be undone."""
-        request = DeleteTenantRequest(name=tenant_name(tenant))
+    async def delete_tenant(self, tenant: str, *, validate_only: bool = False) -> None:
+        """Operator: delete a tenant's rows and pictures. Not to be undone.
+
+        It must be suspended and settled. With ``validate_only`` it is only asked whether it is.
+        """
+        request = DeleteTenantRequest(name=tenant_name(tenant), validate_only=validate_only)
         await self._connection.call(self._tenants().DeleteTenant, request)
 
     async def update_tenant_settings(

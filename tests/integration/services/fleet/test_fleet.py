@@ -17,6 +17,7 @@ from services.fleet.backlog import BacklogEstimate
 from services.fleet.broker import answers
 from services.fleet.brokers import Brokers
 from services.fleet.cold_starts import ColdStarts
+from services.fleet.departures import Departures
 from services.fleet.fleet import Fleet
 from services.fleet.fleet_store import (
     BacklogRow,
@@ -102,6 +103,11 @@ class Host:
                 models=MODELS,
                 drain_seconds=drain_seconds,
                 end_seconds=end_seconds,
+                log_directory=self.directory,
+            ),
+            departures=Departures(
+                run=self.run,
+                broker_data_directory=self.directory / "brokers",
                 log_directory=self.directory,
             ),
             allocation=Allocation(RULES, ColdStarts(seconds_before_measured=0.01)),
@@ -233,6 +239,29 @@ def test_a_killed_broker_is_started_again_with_the_workers_left_alone(host: Host
 
     assert eventually(serves_again)
     assert process_ids(fleet.look(situation("acme"))) == process_ids(before)
+
+
+def test_nothing_is_left_here_of_a_tenant_that_leaves_and_all_of_its_neighbour(host: Host) -> None:
+    fleet = host.fleet()
+    fleet.look(situation("acme", "acme-2"))
+    departed: list[str] = []
+
+    def gone() -> bool:
+        fleet.look(replace(situation("acme-2"), leaving=("acme",)))
+        departed.extend(fleet.fleet.take_departed())
+        return bool(departed)
+
+    # Not before its worker has ended, however long that one drains.
+    assert eventually(gone)
+    assert departed == ["acme"]
+    assert not host.run.tenant_directory("acme").exists()
+    assert not (host.directory / "brokers" / "acme").exists()
+    assert not list(host.directory.glob("*-acme-cpu-0.log"))
+    assert not (host.directory / "broker-acme.log").exists()
+    assert answers(host.run.broker_socket("acme-2"))
+    assert (host.directory / "brokers" / "acme-2").is_dir()
+    assert (host.directory / "worker-acme-2-cpu-1.log").exists()
+    assert (host.directory / "broker-acme-2.log").exists()
 
 
 def test_a_fleet_that_comes_back_adopts_what_runs(host: Host) -> None:

@@ -14,12 +14,14 @@ from services.fleet.fleet_store import (
     WorkerState,
     clear_drain_wish,
     insert_handover,
+    mark_cleared,
     read_cold_starts,
     read_now,
     read_situation,
     read_speeds,
     write_workers,
 )
+from tenants.deletion_store import begin_deletion
 from tenants.ids import TenantId
 from tenants.tenant_store import NewTenant, insert_tenant
 from tests.integration.fixture_types import Become
@@ -215,3 +217,20 @@ async def test_a_models_speed_is_what_its_newest_pictures_took(
 
     # Four GPU-seconds for 1600 × 1600 × 25 = 0.064 billion pixel-steps.
     assert (await read_speeds(fleet))["mini-of-fleet"] == pytest.approx(62.5)
+
+
+async def test_a_tenant_that_leaves_is_told_until_nothing_of_it_is_here(
+    fleet: AsyncConnection, become: Become
+) -> None:
+    await become(fleet, "atelier_operator")
+    await suspend(fleet)
+    await begin_deletion(fleet, ACME)
+    await become(fleet, "atelier_fleet")
+
+    before = await situation_of(fleet)
+    await mark_cleared(fleet, ACME)
+    after = await situation_of(fleet)
+
+    assert ACME in before.leaving
+    assert ACME not in after.leaving
+    assert ACME not in [tenant.tenant_id for tenant in before.tenants]

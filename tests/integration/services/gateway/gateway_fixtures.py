@@ -85,6 +85,8 @@ class Refused:
     retry_seconds: float | None
     quota_subjects: list[str]
     message: str
+    # Type, subject and description of each.
+    preconditions: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
 
 
 async def refusal(call: Awaitable[Any]) -> Refused:
@@ -102,9 +104,10 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refused:
     bad_request = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
     quota = error_details_pb2.QuotaFailure()
+    preconditions = error_details_pb2.PreconditionFailure()
     unpacked = {
         type(part): [detail.Unpack(part) for detail in status.details]
-        for part in (info, bad_request, retry, quota)
+        for part in (info, bad_request, retry, quota, preconditions)
     }
     return Refused(
         code=error.code().name,
@@ -117,6 +120,10 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refused:
         else None,
         quota_subjects=[violation.subject for violation in quota.violations],
         message=status.message,
+        preconditions=[
+            (violation.type, violation.subject, violation.description)
+            for violation in preconditions.violations
+        ],
     )
 
 

@@ -22,7 +22,6 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from atelier.v1 import (
     job_service_pb2,
     model_service_pb2,
-    tenant_service_pb2,
 )
 from services.gateway.bootstrap import make_first_operator_key
 from services.gateway.serving import serving
@@ -84,17 +83,6 @@ async def test_models_are_listed_with_their_limits(acme: Studio) -> None:
     assert [model.default_model for model in answer.models] == [True, False]
     assert answer.models[0].image_pixels_max == 131_072
     assert one == answer.models[1]
-
-
-async def test_a_call_that_is_not_built_yet_says_so(gateway: ServedGateway) -> None:
-    refused = await refusal(
-        gateway.operator.tenants.DeleteTenant(
-            tenant_service_pb2.DeleteTenantRequest(name="tenants/nobody")
-        )
-    )
-
-    assert (refused.code, refused.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
-    assert refused.metadata == {"call": "DeleteTenant"}
 
 
 async def test_calls_above_the_tenants_limit_are_refused_fast(

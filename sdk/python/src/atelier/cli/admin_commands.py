@@ -120,6 +120,27 @@ def resume_tenant(session: Session, *, tenant_id: str) -> None:
         session.output.show_one(client.resume_tenant(tenant_id), TENANT_DETAILS)
 
 
+@tenants.command("delete")
+@click.argument("tenant_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--validate-only", is_flag=True, help="Only say what stands in the way.")
+@in_session
+def delete_tenant(session: Session, *, tenant_id: str, yes: bool, validate_only: bool) -> None:
+    """Delete a suspended and settled tenant: its pictures, prompts, names, keys and broker.
+
+    Its id, its ledger and its invoices stay. This cannot be undone.
+    """
+    with session.open_client() as client:
+        if not (yes or validate_only):
+            # What could not be done anyway is said before anybody is asked to be sure of it.
+            client.delete_tenant(tenant_id, validate_only=True)
+            typed = click.prompt("This cannot be undone. Type the tenant's id", err=True)
+            if typed != tenant_id:
+                raise click.ClickException("that is another id; nothing was deleted")
+        client.delete_tenant(tenant_id, validate_only=validate_only)
+        session.output.show_one(client.get_tenant(tenant_id), TENANT_DETAILS)
+
+
 @tenants.command("limit")
 @click.argument("tenant_id")
 @click.option(

@@ -35,9 +35,13 @@ class _TenantStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TenantSta
     """It may."""
     TENANT_STATE_SUSPENDED: _TenantState.ValueType  # 2
     """It may read only."""
+    TENANT_STATE_DELETING: _TenantState.ValueType  # 3
+    """It is being deleted: its keys and certificates open nothing any more."""
+    TENANT_STATE_DELETED: _TenantState.ValueType  # 4
+    """It was deleted: its id stays, so that nobody else gets it, and its ledger and invoices."""
 
 class TenantState(_TenantState, metaclass=_TenantStateEnumTypeWrapper):
-    """Whether a tenant may order."""
+    """Whether a tenant may order, and whether it is still there."""
 
 TENANT_STATE_UNSPECIFIED: TenantState.ValueType  # 0
 """Never answered."""
@@ -45,6 +49,10 @@ TENANT_STATE_ACTIVE: TenantState.ValueType  # 1
 """It may."""
 TENANT_STATE_SUSPENDED: TenantState.ValueType  # 2
 """It may read only."""
+TENANT_STATE_DELETING: TenantState.ValueType  # 3
+"""It is being deleted: its keys and certificates open nothing any more."""
+TENANT_STATE_DELETED: TenantState.ValueType  # 4
+"""It was deleted: its id stays, so that nobody else gets it, and its ledger and invoices."""
 Global___TenantState: _TypeAlias = TenantState  # noqa: Y015
 
 class _PromptPolicy:
@@ -424,16 +432,20 @@ class DeleteTenantRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`tenants/{tenant}`."""
+    validate_only: _builtins.bool
+    """Only ask whether it could be deleted now."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -125,7 +125,13 @@ class TenantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTenant(self, request, context):
-        """Deletes rows and pictures; the ledger keeps pseudonymous ids and amounts. Not to be undone.
+        """Deletes rows and pictures; the ledger keeps pseudonymous ids and amounts, and invoices stay as
+        they were sent. Not to be undone. The tenant must be suspended and settled: nothing queued,
+        drawn, held, used and not invoiced, finalized and not paid, no credit and no debt. Otherwise
+        FAILED_PRECONDITION, and a google.rpc.PreconditionFailure names all that stands in the way.
+
+        When this answers, its keys and certificates open nothing, and GetTenant answers DELETING; when
+        nothing is left, DELETED. Asked for again it answers the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,14 @@ class TenantServiceStub:
     ResumeTenant: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.ResumeTenantRequest, _tenant_service_pb2.Tenant]
     """The tenant may order again."""
     DeleteTenant: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.DeleteTenantRequest, _empty_pb2.Empty]
-    """Deletes rows and pictures; the ledger keeps pseudonymous ids and amounts. Not to be undone."""
+    """Deletes rows and pictures; the ledger keeps pseudonymous ids and amounts, and invoices stay as
+    they were sent. Not to be undone. The tenant must be suspended and settled: nothing queued,
+    drawn, held, used and not invoiced, finalized and not paid, no credit and no debt. Otherwise
+    FAILED_PRECONDITION, and a google.rpc.PreconditionFailure names all that stands in the way.
+
+    When this answers, its keys and certificates open nothing, and GetTenant answers DELETING; when
+    nothing is left, DELETED. Asked for again it answers the same.
+    """
     UpdateTenantSettings: _grpc.UnaryUnaryMultiCallable[_tenant_service_pb2.UpdateTenantSettingsRequest, _tenant_service_pb2.Tenant]
     """Changes what a tenant's admin may set."""
 
@@ -69,7 +76,14 @@ class TenantServiceAsyncStub(TenantServiceStub):
     ResumeTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.ResumeTenantRequest, _tenant_service_pb2.Tenant]  # type: ignore[assignment]
     """The tenant may order again."""
     DeleteTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.DeleteTenantRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes rows and pictures; the ledger keeps pseudonymous ids and amounts. Not to be undone."""
+    """Deletes rows and pictures; the ledger keeps pseudonymous ids and amounts, and invoices stay as
+    they were sent. Not to be undone. The tenant must be suspended and settled: nothing queued,
+    drawn, held, used and not invoiced, finalized and not paid, no credit and no debt. Otherwise
+    FAILED_PRECONDITION, and a google.rpc.PreconditionFailure names all that stands in the way.
+
+    When this answers, its keys and certificates open nothing, and GetTenant answers DELETING; when
+    nothing is left, DELETED. Asked for again it answers the same.
+    """
     UpdateTenantSettings: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.UpdateTenantSettingsRequest, _tenant_service_pb2.Tenant]  # type: ignore[assignment]
     """Changes what a tenant's admin may set."""
 
@@ -123,7 +137,14 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tenant_service_pb2.DeleteTenantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes rows and pictures; the ledger keeps pseudonymous ids and amounts. Not to be undone."""
+        """Deletes rows and pictures; the ledger keeps pseudonymous ids and amounts, and invoices stay as
+        they were sent. Not to be undone. The tenant must be suspended and settled: nothing queued,
+        drawn, held, used and not invoiced, finalized and not paid, no credit and no debt. Otherwise
+        FAILED_PRECONDITION, and a google.rpc.PreconditionFailure names all that stands in the way.
+
+        When this answers, its keys and certificates open nothing, and GetTenant answers DELETING; when
+        nothing is left, DELETED. Asked for again it answers the same.
+        """
 
     def UpdateTenantSettings(
         self,
