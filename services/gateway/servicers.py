@@ -185,6 +185,7 @@ def _diagnosis(settings: Settings, reach: Reach) -> Diagnosis:
         catalogue=reach.catalogue,
         catalogue_folder=settings.model_catalogue_path.resolve().parent,
         objects_url=settings.objects_url,
+        trusted=reach.trusted.values(),
     )
 
 

@@ -27,7 +27,8 @@ log = structlog.get_logger()
 
 _FORM_COOKIE: Final = "atelier_log_in"
 _FORM_BYTES_MAX: Final = 8 * 1024
-_KEY_LENGTH_MAX: Final = 256
+# A token of an identity provider; the gateway takes none that is longer.
+_KEY_LENGTH_MAX: Final = 6 * 1024
 
 
 class LogIn:

@@ -1,7 +1,7 @@
 """Every look at the installation, one after the other; a look that fails is a finding itself."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +11,10 @@ from database.pool import UNREACHABLE_ERRORS, Pool, transaction
 from services.gateway.diagnosis import database_checks
 from services.gateway.diagnosis.broker_checks import look_at_brokers
 from services.gateway.diagnosis.finding import Finding, failed
+from services.gateway.diagnosis.issuer_checks import look_at_issuers
 from services.gateway.diagnosis.model_checks import look_at_models
 from services.gateway.diagnosis.storage_checks import look_at_disks, look_at_storage
+from services.gateway.identity.token_verification import TrustedIssuer
 from services.gateway.recorder_client import RecorderClient
 from services.jobs.model_catalogue import ModelCatalogue
 from services.transport.broker_places import BrokerPlaces
@@ -33,6 +35,8 @@ class Diagnosis:
     # Sources of models are relative to it.
     catalogue_folder: Path
     objects_url: str
+    # Whose tokens are taken.
+    trusted: Collection[TrustedIssuer]
 
     async def findings(self) -> AsyncGenerator[Finding]:
         """Yield what is found, as it is found."""
@@ -49,6 +53,8 @@ class Diagnosis:
         async for finding in look_at_storage(self.recorder):
             yield finding
         for finding in look_at_disks(self.run.path, self.objects_url):
+            yield finding
+        for finding in look_at_issuers(self.trusted):
             yield finding
         async for finding in _in_thread(look_at_models(self.catalogue, self.catalogue_folder)):
             yield finding

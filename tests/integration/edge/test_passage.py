@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from atelier.async_client import AsyncClient
 from atelier.errors import (
     FieldViolationError,
+    KeyInvalidError,
     RateLimitedError,
     ResourceNotFoundError,
     UnavailableError,
@@ -20,6 +21,7 @@ from atelier.v1.billing_service_pb2 import GetBalanceRequest
 from atelier.v1.billing_service_pb2_grpc import BillingServiceStub
 from atelier.v1.image_pb2 import ImageSpec
 from atelier.v1.job_service_pb2 import JobState
+from services.gateway.identity.token_reading import TOKEN_LENGTH_MAX
 from tests.integration.edge.running_edge import (
     NO_KNOBS,
     Edge,
@@ -133,6 +135,12 @@ async def test_the_gateway_hears_the_callers_address_from_the_edge_alone(edge: E
             answers[name] = (await call.code()).name
 
     assert answers == {"own": "OK", "another's": "PERMISSION_DENIED"}
+
+
+async def test_the_longest_token_of_an_identity_provider_comes_to_the_gateway(edge: Edge) -> None:
+    async with edge.client("eyJ" + "x" * (TOKEN_LENGTH_MAX - 3)) as client:
+        with pytest.raises(KeyInvalidError):
+            await client.get_tenant()
 
 
 async def test_health_checks_pass(edge: Edge) -> None:

@@ -6,19 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from atelier.v1.identity_service_pb2 import DeleteIdentityBindingRequest
 from atelier.v1.job_service_pb2 import GetJobRequest
 from services.console.pages.table import PAGES
 from services.console.security import CONTENT_SECURITY_POLICY
 from services.console.sessions import Role
 from tests.integration.fixture_types import Postgres
-from tests.integration.services.console.serving import ServedConsole, field, served_console
+from tests.integration.services.console.serving import Browser, ServedConsole, field, served_console
 from tests.integration.services.gateway.gateway_fixtures import (
     ServedGateway,
     Studio,
+    bind,
     create_job,
     running_gateway,
     spec,
 )
+from tests.integration.services.gateway.identity_provider import running_provider
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
@@ -55,6 +58,33 @@ async def test_a_key_opens_a_session_whose_cookie_no_script_and_no_other_site_ge
     assert admin_key(acme) not in cookie
     assert "12.34\u00a0USD" in overview.text
     assert admin_key(acme) not in overview.text
+
+
+async def test_a_token_of_an_identity_provider_opens_a_session_until_it_ends(
+    postgres: Postgres, short_directory: Path, tmp_path: Path
+) -> None:
+    with running_provider(tmp_path) as provider:
+        path = provider.issuers_file(short_directory / "issuers.toml")
+        async with running_gateway(postgres, short_directory, issuers_path=path) as gateway:
+            acme = await gateway.new_tenant()
+            binding = await bind(gateway, acme.tenant_id, issuer=provider.url)
+            async with (
+                served_console(gateway.address) as console,
+                console.browser(provider.token()) as browser,
+            ):
+                inside = await browser.get("/")
+                await gateway.operator.identities.DeleteIdentityBinding(
+                    DeleteIdentityBindingRequest(name=binding)
+                )
+                await until_logged_out(browser)
+
+    assert inside.status_code == 200
+
+
+async def until_logged_out(browser: Browser) -> None:
+    async with asyncio.timeout(60):
+        while (await browser.get("/")).status_code != 303:
+            await asyncio.sleep(0.05)
 
 
 async def test_every_answer_carries_the_security_headers_and_no_page_anything_inline(

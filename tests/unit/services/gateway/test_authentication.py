@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.gateway.authentication import Authenticator
+from services.gateway.callers import Caller
+from services.gateway.client_certificates import CertificateIdentity
 from services.gateway.errors import CallRefusedError
 from services.gateway.key_lookups import KeyFacts, KeyLookups, LookupLimits, TenantFacts
 from tenants.api_keys import NewKey, Role, StoredKey, new_key, new_secret
@@ -233,3 +235,65 @@ async def test_wrong_secrets_of_a_known_key_cost_a_bounded_number_of_look_ups() 
 
     # One, and the ten that may come at once of sixty a minute; a slow machine earns a few more.
     assert len(directory.questions) < 50
+
+
+class Tokens:
+    """Takes one token, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def caller_of(self, token: str) -> Caller | None:
+        self.asked.append(token)
+        if token != "eyJ.good":
+            return None
+        return Caller(
+            tenant_id=TenantId("acme"),
+            key_id=KeyId("identity1"),
+            role=Role.MEMBER,
+            project="",
+            suspended=False,
+        )
+
+
+def with_tokens(tokens: Tokens | None, *facts: KeyFacts) -> Authenticator:
+    directory = Directory(*facts)
+    lookups = KeyLookups(directory, LookupLimits(cache_seconds=0.5))
+    return Authenticator(lookups, pepper=PEPPER, tenants=directory, tokens=tokens, now=lambda: NOW)
+
+
+async def told(door: Authenticator, authorization: str, **beside: CertificateIdentity) -> str:
+    try:
+        return (await door.authenticate(authorization, **beside)).key_id
+    except CallRefusedError as error:
+        return error.refusal.message
+
+
+async def test_a_token_is_taken_beside_keys_and_a_key_is_never_taken_for_one() -> None:
+    key, tokens = new_key(pepper=PEPPER), Tokens()
+    door = with_tokens(tokens, facts_of(key))
+
+    assert await told(door, "bearer eyJ.good") == "identity1"
+    assert await told(door, f"Bearer {key.text}") == key.key_id
+    assert tokens.asked == ["eyJ.good"]
+
+
+async def test_a_token_that_opens_nothing_is_refused_like_a_wrong_key() -> None:
+    wrong_key = await told(with_tokens(None), "Bearer noise")
+
+    assert await told(with_tokens(Tokens()), "Bearer eyJ.bad") == wrong_key
+    assert await told(with_tokens(None), "Bearer eyJ.good") == wrong_key
+
+
+async def test_a_token_opens_only_beside_a_certificate_of_its_own_tenant() -> None:
+    def shown(tenant: str) -> CertificateIdentity:
+        return CertificateIdentity(
+            tenant_id=TenantId(tenant), role=Role.ADMIN, key_id=KeyId("certificate1")
+        )
+
+    door = with_tokens(Tokens())
+    own = await told(door, "Bearer eyJ.good", certificate=shown("acme"))
+    others = await told(door, "Bearer eyJ.good", certificate=shown("zeta"))
+
+    assert own == "identity1"
+    assert others == await told(door, "Bearer noise")
