@@ -7,13 +7,14 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 from pydantic import ValidationError
 
 from database.duty_lock import try_lock_duty
-from database.pool import UNREACHABLE_ERRORS, open_pool
+from database.pool import UNREACHABLE_ERRORS, Connection, open_pool
 from database.secrets_directory import secrets_directory
 from services.fleet.allocation import Allocation
 from services.fleet.backlog import BacklogEstimate
@@ -22,6 +23,7 @@ from services.fleet.cold_starts import ColdStarts
 from services.fleet.departures import Departures
 from services.fleet.fleet import Fleet
 from services.fleet.launchers import make_launcher
+from services.fleet.node_watch import watch_nodes
 from services.fleet.scaler import serving_scaler
 from services.fleet.settings import Settings
 from services.fleet.watch import Watch, sleep
@@ -58,17 +60,21 @@ async def _run(settings: Settings, fleet: Fleet | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serving_scaler(settings):
-        if fleet is None:
-            await stop.wait()
-        else:
+        if fleet is not None:
             await _assign(settings, fleet, stop)
+        elif settings.meter_addresses:
+            await _while_active(settings, stop, lambda one: watch_nodes(settings, one, stop))
+        await stop.wait()
     log.info("fleet_ended")
 
 
 async def _assign(settings: Settings, fleet: Fleet, stop: asyncio.Event) -> None:
+    async def act(connection: Connection) -> None:
+        fleet.adopt()
+        await Watch(settings, fleet, connection).run(stop)
+
     try:
-        while not stop.is_set():
-            await _work_until_lost(settings, fleet, stop)
+        await _while_active(settings, stop, act)
     finally:
         if settings.end_children_at_exit:
             fleet.end_all()
@@ -135,24 +141,25 @@ def _model_path(source: str, settings: Settings) -> str:
     return str(beside) if beside.is_dir() else source
 
 
-async def _work_until_lost(settings: Settings, fleet: Fleet, stop: asyncio.Event) -> None:
+async def _while_active(
+    settings: Settings, stop: asyncio.Event, act: Callable[[Connection], Awaitable[None]]
+) -> None:
     """Act while this process holds the lock; without PostgreSQL there is no lock and no acting."""
-    try:
-        async with (
-            open_pool(
-                settings.database_url.get_secret_value(), size_max=1, application_name="fleet"
-            ) as pool,
-            pool.connection() as connection,
-        ):
-            while not stop.is_set() and not await try_lock_duty(connection, "fleet"):
-                await sleep(settings.tick_seconds, stop)
-            if not stop.is_set():
-                fleet.adopt()
-                watch = Watch(settings, fleet, connection)
-                await watch.run(stop)
-    except UNREACHABLE_ERRORS as error:
-        log.warning("database_lost", reason=str(error))
-        await sleep(_RECONNECT_SECONDS, stop)
+    while not stop.is_set():
+        try:
+            async with (
+                open_pool(
+                    settings.database_url.get_secret_value(), size_max=1, application_name="fleet"
+                ) as pool,
+                pool.connection() as connection,
+            ):
+                while not stop.is_set() and not await try_lock_duty(connection, "fleet"):
+                    await sleep(settings.tick_seconds, stop)
+                if not stop.is_set():
+                    await act(connection)
+        except UNREACHABLE_ERRORS as error:
+            log.warning("database_lost", reason=str(error))
+            await sleep(_RECONNECT_SECONDS, stop)
 
 
 if __name__ == "__main__":

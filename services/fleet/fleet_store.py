@@ -62,6 +62,9 @@ class SessionRow:
     tenant_id: str
     gpu_id: str
     session_id: SessionId
+    model: str
+    process_id: int
+    start_time: datetime
     ready: bool
     # Its lease ended longer ago than a healthy worker's can.
     silent: bool
@@ -142,13 +145,12 @@ async def read_situation(
     connection: Connection, *, silence_seconds: float, ended_since: datetime
 ) -> Situation:
     """Read tenants, open images, workers' sessions, wishes, and what ended since a time."""
-    silence = {"silence_seconds": silence_seconds}
     return Situation(
         tenants=await _rows(connection, TenantRow, queries["list_tenants"]),
         backlog=await read_backlog(connection),
-        sessions=await _rows(connection, SessionRow, queries["list_sessions"], silence),
+        sessions=await read_sessions(connection, silence_seconds=silence_seconds),
         wishes=await _rows(connection, WishRow, queries["list_wishes"]),
-        policies=await _rows(connection, PolicyRow, queries["list_power_policies"]),
+        policies=await read_policies(connection),
         ended=await _rows(connection, EndedRow, queries["list_ended"], {"since": ended_since}),
         leaving=await _leaving(connection),
     )
@@ -157,6 +159,19 @@ async def read_situation(
 async def mark_cleared(connection: Connection, tenant_id: str) -> None:
     """Tell the housekeeper that nothing of a tenant runs or lies on this host any more."""
     await connection.execute(queries["mark_cleared"], {"tenant_id": tenant_id})
+
+
+async def read_sessions(
+    connection: Connection, *, silence_seconds: float
+) -> tuple[SessionRow, ...]:
+    """Read what the workers that have not said good-bye told of themselves."""
+    parameters = {"silence_seconds": silence_seconds}
+    return await _rows(connection, SessionRow, queries["list_sessions"], parameters)
+
+
+async def read_policies(connection: Connection) -> tuple[PolicyRow, ...]:
+    """Read what the operator allows GPUs."""
+    return await _rows(connection, PolicyRow, queries["list_power_policies"])
 
 
 async def read_backlog(connection: Connection) -> tuple[BacklogRow, ...]:

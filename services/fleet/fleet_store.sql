@@ -20,7 +20,7 @@ FROM (SELECT tenant_id, model, width, height, num_inference_steps, 1 AS queued, 
 GROUP BY tenant_id, model, width, height, num_inference_steps
 
 -- name: list_sessions
-SELECT tenant_id, gpu_id, session_id, ready,
+SELECT tenant_id, gpu_id, session_id, model, process_id, start_time, ready,
        lease_expire_time < clock_timestamp() - make_interval(secs => %(silence_seconds)s) AS silent
 FROM worker_sessions
 WHERE end_time IS NULL

@@ -24,12 +24,18 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(description="of the role atelier_fleet")
     run_directory: Path
     meter_address: str | None = Field(default=None, description="host:port, of another host")
+    meter_addresses: tuple[str, ...] = Field(
+        default=(),
+        description="JSON: host:port of the meters of all nodes, a name for many of them too; "
+        "for a fleet that assigns nothing",
+    )
     identity_directory: Path | None = Field(
         default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
     )
     assigns: bool = Field(
         default=True,
-        description="false on Kubernetes, which places workers itself: this one only answers KEDA",
+        description="false on Kubernetes, which places workers itself: this one answers KEDA and "
+        "keeps the cards of all nodes cool",
     )
     scaler_listen_address: str | None = Field(
         default=None, description="host:port for KEDA's questions about open work"
@@ -128,7 +134,10 @@ class Settings(BaseSettings):
             self.identity_directory,
             meter_address=self.meter_address,
             scaler_listen_address=self.scaler_listen_address,
+            meter_addresses=next(iter(self.meter_addresses), None),
         )
+        if self.assigns and self.meter_addresses:
+            raise ValueError("meter_addresses: a fleet that assigns knows its own host's alone")
         if not self.assigns and self.scaler_listen_address is None:
             raise ValueError("assigns is false and scaler_listen_address unset: nothing to do")
         return self

@@ -8,10 +8,14 @@ from services.transport.tls_files import TlsFiles, identity_files
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callee:
-    """``target`` as grpc writes it; with ``tls`` both sides show certificates."""
+    """``target`` as grpc writes it; with ``tls`` both sides show certificates.
+
+    ``server_name`` stands in the server's certificate where the target is one address of many.
+    """
 
     target: str
     tls: TlsFiles | None = None
+    server_name: str | None = None
 
     def change_times(self) -> tuple[int, ...]:
         """Tell when the certificate was last renewed; nothing changes on a UNIX socket."""

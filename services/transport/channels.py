@@ -15,7 +15,7 @@ from services.transport.callees import Callee
 from services.transport.tls_files import TlsFiles
 
 ChannelT = TypeVar("ChannelT")
-Options = Sequence[tuple[str, int]]
+Options = Sequence[tuple[str, int | str]]
 
 # A node that vanished sends no end of its connections; on a UNIX socket the kernel does.
 _KEEP_ALIVE: Final[Options] = (
@@ -32,7 +32,7 @@ def open_channel(callee: Callee, options: Options = ()) -> grpc.Channel:
     if callee.tls is None:
         return grpc.insecure_channel(callee.target, options=[*options])
     credentials = _credentials(callee.tls)
-    return grpc.secure_channel(callee.target, credentials, options=[*options, *_KEEP_ALIVE])
+    return grpc.secure_channel(callee.target, credentials, options=_options(callee, options))
 
 
 def open_aio_channel(callee: Callee, options: Options = ()) -> aio.Channel:
@@ -40,7 +40,7 @@ def open_aio_channel(callee: Callee, options: Options = ()) -> aio.Channel:
     if callee.tls is None:
         return aio.insecure_channel(callee.target, options=[*options])
     credentials = _credentials(callee.tls)
-    return aio.secure_channel(callee.target, credentials, options=[*options, *_KEEP_ALIVE])
+    return aio.secure_channel(callee.target, credentials, options=_options(callee, options))
 
 
 class RenewedChannel(Generic[ChannelT]):
@@ -70,6 +70,12 @@ class RenewedChannel(Generic[ChannelT]):
     def opened(self) -> list[ChannelT]:
         """Return all that are to be closed at the end."""
         return [self._channel] if self._before is None else [self._channel, self._before]
+
+
+def _options(callee: Callee, options: Options) -> list[tuple[str, int | str]]:
+    name = callee.server_name
+    named = [] if name is None else [("grpc.ssl_target_name_override", name)]
+    return [*options, *_KEEP_ALIVE, *named]
 
 
 def _credentials(files: TlsFiles) -> grpc.ChannelCredentials:

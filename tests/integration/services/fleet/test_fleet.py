@@ -165,8 +165,21 @@ def situation(*tenant_ids: str, backlog: dict[str, int] | None = None) -> Situat
 
 
 def silent_session(session_id: SessionId) -> SessionRow:
+    return session_row("acme", "cpu-0", session_id, silent=True)
+
+
+def session_row(
+    tenant_id: str, gpu_id: str, session_id: SessionId, *, silent: bool = False
+) -> SessionRow:
     return SessionRow(
-        tenant_id="acme", gpu_id="cpu-0", session_id=session_id, ready=True, silent=True
+        tenant_id=tenant_id,
+        gpu_id=gpu_id,
+        session_id=session_id,
+        model="mini",
+        process_id=1,
+        start_time=datetime.now(UTC),
+        ready=True,
+        silent=silent,
     )
 
 
@@ -353,13 +366,7 @@ def test_the_fleets_end_can_take_everything_with_it(host: Host) -> None:
 
 def ready_sessions(host: Host) -> tuple[SessionRow, ...]:
     return tuple(
-        SessionRow(
-            tenant_id=order.tenant_id,
-            gpu_id=order.gpu_id,
-            session_id=order.session_id,
-            ready=True,
-            silent=False,
-        )
+        session_row(order.tenant_id, order.gpu_id, order.session_id)
         for order in host.launcher.orders
     )
 

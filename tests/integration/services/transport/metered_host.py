@@ -12,6 +12,7 @@ from metering.cpu_energy import AttachedProcesses
 from metering.energy import Reading
 from metering.energy_counter import CounterFacts
 from metering.energy_source import EnergySource
+from metering.gpu_sensors import GpuSensors
 from metering.power import PowerModel
 from services.internal.v1 import meter_pb2_grpc
 from services.meter.certified_service import CertifiedService
@@ -61,11 +62,13 @@ class MeteredHost:
 
 
 @asynccontextmanager
-async def metered_host(place: Place, *gpu_ids: GpuId) -> AsyncGenerator[MeteredHost]:
+async def metered_host(
+    place: Place, *gpu_ids: GpuId, sensors: GpuSensors | None = None
+) -> AsyncGenerator[MeteredHost]:
     """Serve, read the counters and deliver to the recorder for as long as the block lasts."""
     recorder = await place.caller(system_uri(ProcessRole.METER))
     async with RecorderClient(recorder) as store, AsyncExitStack() as stack:
-        gpus = {gpu_id: MeteredGpu(_device(gpu_id), store) for gpu_id in gpu_ids}
+        gpus = {gpu_id: MeteredGpu(_device(gpu_id, sensors), store) for gpu_id in gpu_ids}
         await asyncio.gather(*(gpu.start() for gpu in gpus.values()))
         duties = [asyncio.create_task(_read(gpus))]
         duties += [asyncio.create_task(gpu.deliver()) for gpu in gpus.values()]
@@ -106,7 +109,7 @@ async def _end(duties: list[asyncio.Task[None]]) -> None:
     await asyncio.wait(duties)
 
 
-def _device(gpu_id: GpuId) -> Device:
+def _device(gpu_id: GpuId, sensors: GpuSensors | None) -> Device:
     return Device(
         gpu_id=gpu_id,
         counter=SteadyCounter(),
@@ -118,4 +121,5 @@ def _device(gpu_id: GpuId) -> Device:
         refresh_nanos=0,
         timing_nanos=0.0,
         is_always_there=True,
+        sensors=sensors,
     )

@@ -310,7 +310,7 @@ class Worker(_message.Message):
     state: Global___WorkerState.ValueType
     """What it is doing."""
     launcher: _builtins.str
-    """How it was started: container, sandbox or process."""
+    """How it was started: container, sandbox, process, or kubernetes."""
     isolation: _builtins.str
     """In words: what keeps it apart from other tenants' workers."""
     isolated: _builtins.bool

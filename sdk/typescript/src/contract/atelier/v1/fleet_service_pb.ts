@@ -264,7 +264,7 @@ export type Worker = Message<"atelier.v1.Worker"> & {
   state: WorkerState;
 
   /**
-   * How it was started: container, sandbox or process.
+   * How it was started: container, sandbox, process, or kubernetes.
    *
    * @generated from field: string launcher = 5;
    */
