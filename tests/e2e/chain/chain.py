@@ -58,6 +58,7 @@ class Chain:
                 "housekeeper",
                 database_url=self.studio.postgres.url("atelier_housekeeper"),
                 run_directory=self.run.path,
+                objects_url=(self.run.path / "objects").as_uri(),
                 lease_seconds=LEASE_SECONDS,
                 sweep_seconds=0.5,
             ),
