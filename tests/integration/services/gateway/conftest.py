@@ -1,6 +1,6 @@
 """One gateway for each test, on a free port."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,11 @@ from tests.integration.services.gateway.gateway_fixtures import (
     Studio,
     running_gateway,
 )
+from tests.integration.services.gateway.identity_provider import (
+    IdentityProvider,
+    running_provider,
+)
+from tests.integration.services.gateway.trusting_gateway import Trusting, trusting
 
 
 @pytest.fixture
@@ -27,3 +32,17 @@ async def acme(gateway: ServedGateway) -> Studio:
 @pytest.fixture
 async def zeta(gateway: ServedGateway) -> Studio:
     return await gateway.new_tenant()
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Generator[IdentityProvider]:
+    with running_provider(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def trusted(
+    postgres: Postgres, short_directory: Path, provider: IdentityProvider
+) -> AsyncGenerator[Trusting]:
+    async with trusting(postgres, short_directory, provider) as running:
+        yield running

@@ -3,29 +3,25 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from atelier.v1 import api_key_service_pb2, model_service_pb2
 from services.gateway.method_rights import RIGHTS
 from tenants.api_keys import Role
-from tests.integration.fixture_types import Postgres
 from tests.integration.services.gateway.gateway_fixtures import (
     Client,
     ServedGateway,
     Studio,
     bind,
     refusal,
-    running_gateway,
 )
 from tests.integration.services.gateway.identity_provider import (
     IdentityProvider,
     new_key,
-    running_provider,
 )
+from tests.integration.services.gateway.trusting_gateway import Trusting
 from tests.isolation_matrix import document
 from tests.isolation_matrix.calls import CALLS
 from tests.isolation_matrix.contract_names import fields_with_names
@@ -59,24 +55,8 @@ def test_a_request_names_all_that_the_contract_lets_a_tenant_name() -> None:
     assert unnamed == {}
 
 
-@pytest.fixture
-def provider(tmp_path: Path) -> Generator[IdentityProvider]:
-    with running_provider(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def gateway(
-    postgres: Postgres, short_directory: Path, provider: IdentityProvider
-) -> AsyncGenerator[ServedGateway]:
-    path = provider.issuers_file(short_directory / "issuers.toml")
-    async with running_gateway(postgres, short_directory, issuers_path=path) as running:
-        yield running
-
-
-async def test_nobody_learns_anything_of_another_tenant(
-    gateway: ServedGateway, provider: IdentityProvider
-) -> None:
+async def test_nobody_learns_anything_of_another_tenant(trusted: Trusting) -> None:
+    gateway, provider = trusted.gateway, trusted.provider
     asker, person, other, spare = [await make_side(gateway, issuer=provider.url) for _ in range(4)]
     matrix = Matrix(
         gateway=gateway,
