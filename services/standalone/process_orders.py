@@ -86,6 +86,12 @@ def inherited_environment(installation: Installation) -> dict[str, str]:
 
 def gateway_settings(installation: Installation) -> dict[str, str]:
     """Return the gateway's settings, which its bootstrap command reads as well."""
+    settings = installation.settings
+    seller = {
+        "ATELIER_GATEWAY_SELLER_LEGAL_NAME": settings.seller_legal_name,
+        "ATELIER_GATEWAY_SELLER_POSTAL_ADDRESS": settings.seller_postal_address,
+        "ATELIER_GATEWAY_SELLER_VAT_ID": settings.seller_vat_id,
+    }
     return {
         "ATELIER_GATEWAY_LISTEN_ADDRESS": installation.gateway_address,
         "ATELIER_GATEWAY_DATABASE_URL": installation.database_urls["atelier_gateway"],
@@ -94,9 +100,10 @@ def gateway_settings(installation: Installation) -> dict[str, str]:
         "ATELIER_GATEWAY_OBJECTS_URL": installation.objects_url,
         "ATELIER_GATEWAY_KEY_PEPPER": installation.secrets.key_pepper,
         "ATELIER_GATEWAY_PAGE_TOKEN_SECRET": installation.secrets.page_token_secret,
-        "ATELIER_GATEWAY_MODEL_CATALOGUE_PATH": str(installation.settings.model_catalogue_path),
-        "ATELIER_GATEWAY_ENERGY_FACTORS_PATH": str(installation.settings.energy_factors_path),
-        "ATELIER_GATEWAY_DRAIN_SECONDS": str(installation.settings.drain_seconds),
+        "ATELIER_GATEWAY_MODEL_CATALOGUE_PATH": str(settings.model_catalogue_path),
+        "ATELIER_GATEWAY_ENERGY_FACTORS_PATH": str(settings.energy_factors_path),
+        "ATELIER_GATEWAY_DRAIN_SECONDS": str(settings.drain_seconds),
+        **{name: value for name, value in seller.items() if value is not None},
     }
 
 

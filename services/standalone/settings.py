@@ -24,6 +24,12 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, validation_alias="ATELIER_DATABASE_URL")
     model_catalogue_path: Path = REPOSITORY / "deploy" / "models.toml"
     energy_factors_path: Path = REPOSITORY / "deploy" / "energy_factors.toml"
+    # Who sells, on invoices; absent: what the gateway says by itself.
+    seller_legal_name: str | None = None
+    seller_postal_address: str | None = Field(
+        default=None, description="lines separated by newlines"
+    )
+    seller_vat_id: str | None = None
     cpu_device_count: PositiveInt = Field(default=8, description="workers that may share this CPU")
     use_gpus: bool = Field(
         default=False,

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from services.standalone.demo.errors import DemoFailedError
 from services.standalone.demo.script import Stage, play
+from services.standalone.demo.shop import SELLER
 from services.standalone.directories import DataDirectory
 from services.standalone.first_start import draws_with_random_weights
 from services.standalone.installation import RunningInstallation, running_installation
@@ -45,7 +46,7 @@ def run_demo(settings: Settings, terminal: Terminal, *, output: Path, csv_path: 
 
 
 def demo_settings(settings: Settings, *, cores: int) -> Settings:
-    """Return the demo's settings: any port, and the cores shared by the two workers."""
+    """Return the demo's settings: any port, a shop, and the cores shared by the two workers."""
     return settings.model_copy(
         update={
             "port": 0,
@@ -53,6 +54,7 @@ def demo_settings(settings: Settings, *, cores: int) -> Settings:
             "database_url": None,
             "cpu_device_count": _DEVICES,
             "threads_per_worker": max(1, cores // _DEVICES),
+            **SELLER,
         }
     )
 

@@ -13,6 +13,12 @@ KWH_PRICE_NANOS: Final = 320_000_000
 ENERGY_MILLIJOULES_FIXED_MAX: Final = 2_000_000
 ENERGY_MILLIJOULES_PER_MEGAPIXEL_STEP_MAX: Final = 2_000_000
 VAT_MILLIONTHS: Final = 190_000
+# Fields of the standalone settings; the shop is as invented as its studios.
+SELLER: Final = {
+    "seller_legal_name": "Elbe GPU Works GmbH (demonstration)",
+    "seller_postal_address": "Speicherstadt 7\n20457 Hamburg\nGermany",
+    "seller_vat_id": "DE987654321",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
