@@ -23,6 +23,7 @@ from tests.integration.certificates import write_identity
 BASE: Final = ROOT / "deploy" / "kubernetes" / "base"
 EXAMPLE: Final = BASE.parent / "example"
 RELEASES: Final = ("1.29", "1.33", "1.37")
+COMPONENT: Final = "app.kubernetes.io/component"
 IDENTITY: Final = "/run/atelier/identity"
 # Kubernetes knows these by definitions of others.
 OTHERS: Final = ("cert-manager.io/", "keda.sh/", "monitoring.coreos.com/")
@@ -147,6 +148,30 @@ def test_whatever_no_policy_of_the_system_names_is_closed_both_ways() -> None:
     policies = {one["metadata"]["name"]: one["spec"] for one in manifests() if is_policy(one)}
 
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_only_edge_and_console_reach_the_gateway_and_callers_reach_only_these() -> None:
+    policies = {one["metadata"]["name"]: one["spec"] for one in manifests() if is_policy(one)}
+    callers = [{"key": COMPONENT, "operator": "In", "values": ["edge", "console"]}]
+
+    (to_gateway,) = policies["gateway"]["ingress"]
+    open_to_all = [
+        name
+        for name, policy in policies.items()
+        if any("from" not in rule for rule in policy.get("ingress", ()))
+    ]
+
+    assert to_gateway["from"] == [{"podSelector": {"matchExpressions": callers}}]
+    assert open_to_all == ["doors"]
+    assert policies["doors"]["podSelector"] == {"matchExpressions": callers}
+
+
+def test_every_knob_of_the_edges_pod_is_one_of_its_configuration() -> None:
+    configuration = (ROOT / "docker" / "edge" / "haproxy.cfg").read_text()
+
+    given = variables(workloads()["edge"])
+
+    assert [name for name in given if f"presetenv {name} " not in configuration] == []
 
 
 def is_policy(one: Manifest) -> bool:
