@@ -174,6 +174,13 @@ def test_every_knob_of_the_edges_pod_is_one_of_its_configuration() -> None:
     assert [name for name in given if f"presetenv {name} " not in configuration] == []
 
 
+def test_no_budget_holds_up_for_ever_who_empties_a_node() -> None:
+    budgets = [one["spec"] for one in manifests() if one["kind"] == "PodDisruptionBudget"]
+
+    assert [one["maxUnavailable"] for one in budgets] == [1] * len(budgets)
+    assert {one["unhealthyPodEvictionPolicy"] for one in budgets} == {"AlwaysAllow"}
+
+
 def is_policy(one: Manifest) -> bool:
     return one["kind"] == "NetworkPolicy"
 
