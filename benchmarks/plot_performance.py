@@ -4,8 +4,9 @@
 
 `docs/images/memory-plan.png`: what lies on the card when one image of 1024×1024 is drawn, part by
 part, against the memory of cards. `docs/images/engine-on-gpu.png`: seconds and joules per image of
-every row in `results/engine_on_gpu*.json` of one card. `docs/images/pace-on-gpu.png`: steps, watts
-and temperature while a duty cycle is kept, from `results/service_on_gpu_pace*.json`. Plots without
+every row in `results/engine_on_gpu*.json` of one card. `docs/images/pace-on-gpu.png`
+and `heat-on-gpu.png`: steps, watts, clock and temperature under a duty cycle and under a limit of
+temperature, from `results/service_on_gpu_pace*.json` and `service_on_gpu_heat*.json`. Plots without
 a file are left out.
 """
 
@@ -77,8 +78,9 @@ def main() -> None:
     rows = [row for result in results if result["device"] == CARD for row in result["rows"]]
     if rows:
         plot_rows(rows, IMAGES / "engine-on-gpu.png")
-    for path in RESULTS.glob("service_on_gpu_pace*.json"):
-        plot_pace(json.loads(path.read_text()), IMAGES / "pace-on-gpu.png")
+    for part in ("pace", "heat"):
+        for path in RESULTS.glob(f"service_on_gpu_{part}*.json"):
+            plot_pace(json.loads(path.read_text()), part, IMAGES / f"{part}-on-gpu.png")
 
 
 def plot_memory(path: Path) -> None:
@@ -170,9 +172,9 @@ def value_of(
     return None
 
 
-def plot_pace(result: Mapping[str, Any], path: Path) -> None:
-    """What the card did in each second of the pace, and how many steps it took."""
-    pace = result["pace"]
+def plot_pace(result: Mapping[str, Any], part: str, path: Path) -> None:
+    """What the card did in each second of a load, and how many steps it took."""
+    pace = result[part]
     seconds = [row["seconds"] for row in pace["sensors"]]
     rates = pace["steps_per_second_by_window"]
     window_seconds = pace["seconds"] / len(rates)
@@ -196,6 +198,9 @@ def plot_pace(result: Mapping[str, Any], path: Path) -> None:
     shade_throttling(clock, pace["sensors"])
     heat.plot(seconds, [row["temperature_celsius"] for row in pace["sensors"]], color="C3")
     heat.set_ylabel("°C")
+    if limit := pace.get("temperature_celsius_max"):
+        heat.axhline(limit, color="0.5", linestyle="--", label="limit")
+        heat.legend(loc="lower right", fontsize=8)
     heat.set_xlabel("seconds")
     save(figure, path)
 
