@@ -4,6 +4,7 @@ A message carries nothing: it is a token worth one image of its tenant (whose br
 model (whose queue it lies in). PostgreSQL knows which image; a lost or doubled token costs nothing.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from celery import Celery
@@ -15,9 +16,6 @@ RENDER_IMAGE: Final = "atelier.render_image"
 # Redis' highest; send_task ignores task_default_priority, so it is passed with every message.
 TOKEN_PRIORITY: Final = 0
 
-# Above the longest image: a shorter one makes the broker hand a token out again while its image is
-# drawn. Nothing relies upon it, because the housekeeper replaces lost tokens by itself.
-_VISIBILITY_TIMEOUT_SECONDS: Final = 6 * 3600
 # A broker on the same machine answers within milliseconds; a frozen one must not hold a caller.
 _ANSWER_SECONDS: Final = 2.0
 
@@ -30,7 +28,7 @@ def tenant_app(broker: BrokerPlace) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
-        # A token is given back to the queue when its worker dies, not when it is fetched.
+        # A token is given back to the queue by a worker that stops before it has spent it.
         task_acks_late=True,
         worker_prefetch_multiplier=1,
         worker_pool="threads",
@@ -44,8 +42,18 @@ def tenant_app(broker: BrokerPlace) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            "visibility_timeout": _VISIBILITY_TIMEOUT_SECONDS,
             "socket_timeout": _ANSWER_SECONDS,
+            # One list for each queue, and no notes of what is not acknowledged yet: those keys are
+            # in the tenant's hands too, and a wrong one ended the worker. The housekeeper replaces
+            # the token of a worker that died within two sweeps.
+            "priority_steps": [TOKEN_PRIORITY],
+            "ack_emulation": False,
         },
     )
     return app
+
+
+@lru_cache(maxsize=1024)
+def shared_app(broker: BrokerPlace) -> Celery:
+    """Return the one app for a broker in this process, so that publishers share its connections."""
+    return tenant_app(broker)

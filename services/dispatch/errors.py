@@ -7,3 +7,11 @@ class DispatchError(Exception):
 
 class BrokerDownError(DispatchError):
     """The tenant's broker does not answer; the housekeeper publishes what is missing later."""
+
+
+class BrokerFullError(BrokerDownError):
+    """It answers and has no room for a token."""
+
+
+class BrokerKeysError(BrokerDownError):
+    """It answers, and where tokens belong it holds something else."""

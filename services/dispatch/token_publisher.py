@@ -3,18 +3,13 @@
 Both functions block: an asynchronous caller uses a thread.
 """
 
-from functools import lru_cache
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
-from celery import Celery
-from kombu.exceptions import ChannelError, KombuError, OperationalError
-from redis.exceptions import RedisError
+from kombu.exceptions import ChannelError
 
-from services.dispatch.celery_app import RENDER_IMAGE, TOKEN_PRIORITY, tenant_app
-from services.dispatch.errors import BrokerDownError
-from services.transport.broker_places import BrokerPlace, BrokerPlaces
-
-_BROKER_ERRORS: Final = (OSError, KombuError, OperationalError, RedisError)
+from services.dispatch.broker_errors import BROKER_ERRORS, refusal
+from services.dispatch.celery_app import RENDER_IMAGE, TOKEN_PRIORITY, shared_app
+from services.transport.broker_places import BrokerPlaces
 
 
 def publish_tokens(brokers: BrokerPlaces, *, tenant_id: str, model: str, count: int) -> None:
@@ -22,9 +17,11 @@ def publish_tokens(brokers: BrokerPlaces, *, tenant_id: str, model: str, count: 
 
     Raises:
         BrokerDownError: not all were published; too many or too few tokens do no harm.
+        BrokerFullError: and there was no room.
+        BrokerKeysError: and something else lies in the queue's place.
     """
     broker = brokers.of(tenant_id)
-    app = _app_of(broker)
+    app = shared_app(broker)
     try:
         broker.check_that_somebody_listens()
         with app.producer_pool.acquire(block=True) as producer:
@@ -36,8 +33,8 @@ def publish_tokens(brokers: BrokerPlaces, *, tenant_id: str, model: str, count: 
                     producer=producer,
                     retry=False,
                 )
-    except _BROKER_ERRORS as error:
-        raise BrokerDownError(f"the broker of {tenant_id} does not take tokens") from error
+    except BROKER_ERRORS as error:
+        raise refusal(error)(f"the broker of {tenant_id} does not take tokens") from error
 
 
 def queue_length(brokers: BrokerPlaces, *, tenant_id: str, model: str) -> int:
@@ -45,9 +42,10 @@ def queue_length(brokers: BrokerPlaces, *, tenant_id: str, model: str) -> int:
 
     Raises:
         BrokerDownError: the broker does not answer.
+        BrokerKeysError: something else lies in the queue's place.
     """
     broker = brokers.of(tenant_id)
-    app = _app_of(broker)
+    app = shared_app(broker)
     try:
         broker.check_that_somebody_listens()
         with app.connection_for_read() as connection, connection.channel() as channel:
@@ -55,8 +53,8 @@ def queue_length(brokers: BrokerPlaces, *, tenant_id: str, model: str) -> int:
     except ChannelError:
         # Redis keeps no empty list: a queue that is not there has nothing in it.
         return 0
-    except _BROKER_ERRORS as error:
-        raise BrokerDownError(f"the broker of {tenant_id} does not answer") from error
+    except BROKER_ERRORS as error:
+        raise refusal(error)(f"the broker of {tenant_id} does not answer") from error
 
 
 class _DeclaredQueue(Protocol):
@@ -67,9 +65,3 @@ class _Channel(Protocol):
     """The part of kombu's channel that its type stubs leave out."""
 
     def queue_declare(self, *, queue: str, passive: bool) -> _DeclaredQueue: ...
-
-
-@lru_cache(maxsize=1024)
-def _app_of(broker: BrokerPlace) -> Celery:
-    """One app for each broker, so that publishers share its few connections."""
-    return tenant_app(broker)

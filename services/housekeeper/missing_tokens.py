@@ -1,20 +1,17 @@
 """Tokens that a broker lost are published again: too many do no harm, too few stop the work."""
 
-import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
-
-import structlog
+from typing import Final
 
 from database.pool import Pool
-from services.dispatch.errors import BrokerDownError
-from services.dispatch.token_publisher import publish_tokens, queue_length
+from database.queries import load_queries
+from services.housekeeper.broker_desk import BrokerDesk, QueueKey
 from services.jobs.recovery import claimable_counts, waiting_tokens
 from services.transport.broker_places import BrokerPlaces
+from tenants.ids import TenantId
 
-log = structlog.get_logger()
-
-# One tenant's queue for one model.
-QueueKey = tuple[str, str]
+_QUERIES: Final = load_queries(__file__)
 
 
 class MissingTokens:
@@ -26,53 +23,48 @@ class MissingTokens:
 
     def __init__(self, pool: Pool, *, brokers: BrokerPlaces) -> None:
         self._pool = pool
-        self._brokers = brokers
+        self._desk = BrokerDesk(brokers)
         self._missing_before: Mapping[QueueKey, int] = {}
 
     async def sweep(self) -> None:
         missing = await self._count()
-        for (tenant_id, model), count in seen_twice(self._missing_before, missing).items():
-            await self._publish(tenant_id, model, count)
-            # They count from the next sweep on, so the same gap is not filled twice.
-            missing.pop((tenant_id, model))
-        self._missing_before = missing
+        due = seen_twice(self._missing_before, missing)
+        await self._desk.publish(due)
+        # They count from the next sweep on, so the same gap is not filled twice.
+        self._missing_before = {key: count for key, count in missing.items() if key not in due}
+        await self._tell_operator()
 
     async def _count(self) -> dict[QueueKey, int]:
-        """Queued images less the tokens in the queue and in workers' threads.
-
-        What a broker calls unacknowledged never counts: it may be of a worker long dead.
-        """
+        """Queued images less the tokens in the queue and in workers' threads."""
         async with self._pool.connection() as connection:
-            queued = await claimable_counts(connection)
+            queued = {
+                (row.tenant_id, row.model): row.queued_count
+                for row in await claimable_counts(connection)
+            }
             waiting = {
                 (row.tenant_id, row.model): row.waiting_tokens
                 for row in await waiting_tokens(connection)
             }
-        missing: dict[QueueKey, int] = {}
-        for row in queued:
-            length = await self._queue_length(row.tenant_id, row.model)
-            count = row.queued_count - waiting.get((row.tenant_id, row.model), 0)
-            if length is not None and count > length:
-                missing[row.tenant_id, row.model] = count - length
-        return missing
+        models: dict[TenantId, list[str]] = defaultdict(list)
+        for tenant_id, model in queued:
+            models[tenant_id].append(model)
+        lengths = await self._desk.lengths(models)
+        missing = {
+            key: queued[key] - waiting.get(key, 0) - length for key, length in lengths.items()
+        }
+        return {key: count for key, count in missing.items() if count > 0}
 
-    async def _queue_length(self, tenant_id: str, model: str) -> int | None:
-        try:
-            return await asyncio.to_thread(
-                queue_length, self._brokers, tenant_id=tenant_id, model=model
+    async def _tell_operator(self) -> None:
+        """Count whose brokers had to be put in order, beside what their workers sent in vain."""
+        counts = self._desk.put_in_order
+        if not counts:
+            return
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                _QUERIES["add_broker_keys"],
+                {"tenant_ids": list(counts), "counts": list(counts.values())},
             )
-        except BrokerDownError:
-            # The fleet restarts it; until then nothing can be put there.
-            return None
-
-    async def _publish(self, tenant_id: str, model: str, count: int) -> None:
-        try:
-            await asyncio.to_thread(
-                publish_tokens, self._brokers, tenant_id=tenant_id, model=model, count=count
-            )
-            log.warning("tokens_replaced", tenant=tenant_id, model=model, count=count)
-        except BrokerDownError as error:
-            log.warning("broker_down", tenant=tenant_id, reason=str(error))
+        counts.clear()
 
 
 def seen_twice(before: Mapping[QueueKey, int], now: Mapping[QueueKey, int]) -> dict[QueueKey, int]:

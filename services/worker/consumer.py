@@ -6,7 +6,9 @@ from typing import Final, Protocol, cast
 
 import structlog
 
+from services.dispatch.broker_order import remove_misplaced
 from services.dispatch.celery_app import RENDER_IMAGE, tenant_app
+from services.dispatch.errors import BrokerDownError
 from services.transport.broker_places import BrokerPlace
 from services.worker.token_transport import ON_GARBAGE, ON_TURN, token_url
 
@@ -27,6 +29,7 @@ class Consumer:
     def __init__(
         self, *, broker: BrokerPlace, queue: str, threads: int, render_image: Callable[[], None]
     ) -> None:
+        self._broker, self._queue = broker, queue
         app = tenant_app(broker)
         app.conf.update(broker_read_url=token_url(broker))
         app.conf.broker_transport_options[ON_GARBAGE] = self._note_garbage
@@ -52,6 +55,12 @@ class Consumer:
         self._thread = Thread(target=self._controller.start, name="consumer", daemon=True)
 
     def start(self) -> None:
+        """Begin to fetch; what an earlier worker left in the queue's place would end it at once."""
+        try:
+            if keys := remove_misplaced(self._broker, queue=self._queue):
+                self._note_garbage(f"{len(keys)} keys of another type")
+        except BrokerDownError as error:
+            log.info("broker_awaited", reason=str(error))
         self._thread.start()
 
     @property

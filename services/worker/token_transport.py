@@ -15,6 +15,8 @@ from uuid import uuid4
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import RedisError
 
+from services.dispatch.broker_errors import is_wrong_type
+from services.dispatch.broker_order import unlink_misplaced
 from services.dispatch.celery_app import RENDER_IMAGE
 from services.transport.broker_places import BrokerPlace
 
@@ -31,13 +33,24 @@ class TokenChannel(redis.Channel):
         kombus = cast("Any", super())
         try:
             return kombus._brpop_read(**options)  # noqa: SLF001 - it is ours too
-        except (*cast("Any", self).connection_errors, Empty, RedisError):
+        except (*cast("Any", self).connection_errors, Empty, RedisError) as error:
             # What the broker itself says is no garbage: it would say so again at once, for ever.
-            raise
+            # But something else in the queue's place can be taken away, and then it will not.
+            if not is_wrong_type(error):
+                raise
+            self._put_in_order()
+            raise Empty from None
         except Exception as error:  # noqa: BLE001 - what strangers wrote may fail in any way
             cast("Any", self).connection.on_garbage(type(error).__name__)
             # The poller asks again.
             raise Empty from None
+
+    def _put_in_order(self) -> None:
+        kombus = cast("Any", self)
+        with kombus.conn_or_acquire() as client:
+            for queue in kombus.active_queues:
+                for key in unlink_misplaced(client, queue=queue):
+                    kombus.connection.on_garbage(f"another type at {key}")
 
 
 class TokenTransport(redis.Transport):

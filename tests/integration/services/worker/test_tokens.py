@@ -135,6 +135,38 @@ async def test_garbage_is_counted_asks_nothing_and_a_genuine_token_runs_after_ea
     assert (queue.llen(QUEUE), queue.exists("unacked")) == (0, 0)
 
 
+async def test_something_else_in_the_queues_place_is_taken_away_and_the_next_token_runs(
+    broker: Broker, queue: "redis.Redis", claims: Claims
+) -> None:
+    token = json.dumps(genuine_token(broker, queue))
+    await until_turned(claims.consumer, turns=2)
+    queue.set(QUEUE, "a word")
+    await claims.until(0, garbage=1)
+
+    queue.lpush(QUEUE, token)
+
+    await claims.until(1, garbage=1)
+    assert claims.consumer.is_alive
+
+
+async def test_a_worker_starts_beside_whatever_an_earlier_one_left_in_its_broker(
+    broker: Broker, queue: "redis.Redis"
+) -> None:
+    token = json.dumps(genuine_token(broker, queue))
+    for key in (f"_kombu.binding.{QUEUE}", "unacked", "unacked_index", "unacked_mutex"):
+        queue.set(key, "a word")
+    queue.lpush(QUEUE, token)
+    claims = Claims()
+    claims.consumer = Consumer(
+        broker=broker.place, queue=QUEUE, threads=1, render_image=claims.render_image
+    )
+
+    claims.consumer.start()
+
+    await claims.until(1, garbage=1)
+    await asyncio.to_thread(claims.consumer.stop)
+
+
 async def test_a_consumer_comes_round_while_every_thread_of_it_draws(
     broker: Broker, queue: "redis.Redis"
 ) -> None:

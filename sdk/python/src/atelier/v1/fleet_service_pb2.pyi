@@ -333,8 +333,9 @@ class Worker(_message.Message):
     def refusal_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """What came of its tenant's workers and was not taken, since the installation began: for each
         reason how often. EMPTY_CLAIM (a token without an image), GARBAGE_TOKEN (a message in its
-        queue that was no token), MESSAGE_INVALID, SESSION_UNKNOWN, ATTEMPT_REFUSED (not the worker's
-        any more, or never), PICTURE_DAMAGED, PICTURE_INVALID.
+        queue that was no token), BROKER_KEYS (its broker had to be put in order), MESSAGE_INVALID,
+        SESSION_UNKNOWN, ATTEMPT_REFUSED (not the worker's any more, or never), PICTURE_DAMAGED,
+        PICTURE_INVALID.
         """
 
     def __init__(

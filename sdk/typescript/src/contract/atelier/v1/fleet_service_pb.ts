@@ -329,8 +329,9 @@ export type Worker = Message<"atelier.v1.Worker"> & {
   /**
    * What came of its tenant's workers and was not taken, since the installation began: for each
    * reason how often. EMPTY_CLAIM (a token without an image), GARBAGE_TOKEN (a message in its
-   * queue that was no token), MESSAGE_INVALID, SESSION_UNKNOWN, ATTEMPT_REFUSED (not the worker's
-   * any more, or never), PICTURE_DAMAGED, PICTURE_INVALID.
+   * queue that was no token), BROKER_KEYS (its broker had to be put in order), MESSAGE_INVALID,
+   * SESSION_UNKNOWN, ATTEMPT_REFUSED (not the worker's any more, or never), PICTURE_DAMAGED,
+   * PICTURE_INVALID.
    *
    * @generated from field: map<string, int64> refusal_counts = 14;
    */
