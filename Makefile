@@ -109,6 +109,10 @@ mutants: $(STAMP) ## Break every guard of the tables and many lines in turn; the
 isolation-matrix: $(STAMP) ## Ask every call as everybody and write docs/isolation-matrix.md
 	ATELIER_WRITE_ISOLATION_MATRIX=1 $(BIN)/python -m pytest -n 0 tests/integration/services/gateway/test_isolation_matrix.py tests/integration/services/transport/test_internal_matrix.py
 
+.PHONY: metrics-page
+metrics-page: $(STAMP) ## Write the list of metrics in docs/metrics.md
+	ATELIER_WRITE_METRICS_PAGE=1 $(BIN)/python -m pytest -n 0 tests/unit/services/metrics/test_names.py
+
 .PHONY: test-gpu
 test-gpu: $(STAMP) ## The tests that need an NVIDIA GPU and a CUDA build of PyTorch
 	$(BIN)/python -m pytest -m gpu tests/gpu

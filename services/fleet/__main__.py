@@ -22,7 +22,9 @@ from services.fleet.brokers import Brokers
 from services.fleet.cold_starts import ColdStarts
 from services.fleet.departures import Departures
 from services.fleet.fleet import Fleet
+from services.fleet.fleet_tally import FleetTally
 from services.fleet.launchers import make_launcher
+from services.fleet.metrics import serving_fleet_metrics
 from services.fleet.node_watch import watch_nodes
 from services.fleet.scaler import serving_scaler
 from services.fleet.settings import Settings
@@ -59,19 +61,27 @@ async def _run(settings: Settings, fleet: Fleet | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving_scaler(settings):
+    tally = FleetTally()
+    async with (
+        serving_fleet_metrics(settings, fleet=fleet, tally=tally),
+        serving_scaler(settings),
+    ):
         if fleet is not None:
-            await _assign(settings, fleet, stop)
+            await _assign(settings, fleet, tally, stop)
         elif settings.meter_addresses:
             await _while_active(settings, stop, lambda one: watch_nodes(settings, one, stop))
         await stop.wait()
     log.info("fleet_ended")
 
 
-async def _assign(settings: Settings, fleet: Fleet, stop: asyncio.Event) -> None:
+async def _assign(settings: Settings, fleet: Fleet, tally: FleetTally, stop: asyncio.Event) -> None:
     async def act(connection: Connection) -> None:
         fleet.adopt()
-        await Watch(settings, fleet, connection).run(stop)
+        try:
+            await Watch(settings, fleet, connection, tally).run(stop)
+        finally:
+            # Whoever holds the lock next tells what is; this one's knowledge grows old.
+            tally.turn = None
 
     try:
         await _while_active(settings, stop, act)

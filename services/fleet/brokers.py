@@ -41,6 +41,8 @@ class Brokers:
         self._log_directory = log_directory
         self._notes = NoteFolder(run.fleet_directory / "brokers", BrokerNote)
         self._brokers: dict[str, _Broker] = {}
+        # Since the start of this process.
+        self.death_count = 0
 
     def adopt(self) -> None:
         """Take over what an earlier fleet started and still runs."""
@@ -64,6 +66,7 @@ class Brokers:
         now = time.monotonic()
         if broker.child is not None and not is_running(broker.child):
             broker.child = None
+            self.death_count += 1
             wait_seconds = broker.restarts.died(now)
             log.warning("broker_died", tenant=tenant_id, restart_seconds=wait_seconds)
         if broker.child is None and broker.restarts.may_start(now):

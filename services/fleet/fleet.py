@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
+from typing import Final
 
 import structlog
 
@@ -18,6 +19,8 @@ from services.fleet.workers import WorkerModel, Workers
 from tenants.run_directory import RunDirectory
 
 log = structlog.get_logger()
+
+_WAITS: Final = "tenant_waits_for_device"
 
 
 class Fleet:
@@ -49,6 +52,25 @@ class Fleet:
         self._now = now
         self._told: dict[str, tuple[str, ...]] = {}
         self._departed: list[str] = []
+
+    @property
+    def worker_deaths(self) -> Mapping[str, int]:
+        """By device, since the start of this process."""
+        return self._workers.deaths
+
+    @property
+    def broker_death_count(self) -> int:
+        return self._brokers.death_count
+
+    @property
+    def waiting_tenants(self) -> tuple[str, ...]:
+        """Who has work and no device for it, after the last look."""
+        return self._told.get(_WAITS, ())
+
+    @property
+    def restrained_tenants(self) -> tuple[str, ...]:
+        """Who burnt too much, after the last look."""
+        return self._allocation.restrained_tenants
 
     def adopt(self) -> None:
         """Take over what an earlier fleet left running."""
@@ -164,7 +186,7 @@ class Fleet:
                 from_tenant=takeover.from_tenant_id,
                 to_tenant=takeover.to_tenant_id,
             )
-        self._tell_new("tenant_waits_for_device", placement.waiting_tenants)
+        self._tell_new(_WAITS, placement.waiting_tenants)
         self._tell_new("tenant_burns_too_much", self._allocation.restrained_tenants)
 
     def _tell_new(self, event: str, tenant_ids: tuple[str, ...]) -> None:

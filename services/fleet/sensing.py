@@ -1,7 +1,7 @@
 """Which devices there are, how they do and how fast they may work: read, decided and written."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -29,7 +29,9 @@ class Sensing:
         self._connection = connection
         self._inventory = inventory
         self._heat = heat
-        self._meter_answers = True
+        # Whether they told how they do when they were last asked.
+        self.meter_answers = True
+        self.paces: Mapping[str, float] = {}
         self._shown: tuple[object, ...] = ()
 
     @property
@@ -46,16 +48,17 @@ class Sensing:
             self._inventory.take(await source.list_gpus())
         except MeterUnavailableError as error:
             self._inventory.forget_samples()
-            if self._meter_answers:
+            if self.meter_answers:
                 log.warning("meter_away", reason=str(error))
-            self._meter_answers = False
+            self.meter_answers = False
         else:
-            self._meter_answers = True
+            self.meter_answers = True
 
     async def keep_cool(self, rows: Sequence[PolicyRow]) -> None:
         """Set the pace; every heartbeat's answer carries it to the worker."""
         gpus = self.gpus
         duty_cycles = self._heat.duty_cycles(gpus, _policies(rows), now=time.monotonic())
+        self.paces = duty_cycles
         shown = (*((gpu.gpu_id, gpu.device_uuid, gpu.display_name) for gpu in gpus), duty_cycles)
         if shown != self._shown:
             await write_inventory(self._connection, gpus, duty_cycles=duty_cycles)

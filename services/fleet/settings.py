@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.fleet.allocation import AllocationRules
 from services.fleet.heat import PowerPolicy
+from services.metrics.listener import ListenAddress
 from services.transport.callees import Callee, callee_of
 from services.transport.tls_files import check_identity
 from tenants.launchers.worker_limits import WorkerLimits
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
     )
     scaler_listen_address: str | None = Field(
         default=None, description="host:port for KEDA's questions about open work"
+    )
+    metrics_listen_address: ListenAddress | None = Field(
+        default=None, description="host:port of /metrics, in clear text; none: nobody is told"
     )
     broker_data_directory: Path = Field(description="the brokers' append-only files")
     log_directory: Path

@@ -18,6 +18,7 @@ from services.fleet.fleet_store import (
     read_speeds,
     write_workers,
 )
+from services.fleet.fleet_tally import FleetTally, Turn
 from services.fleet.heat import Heat
 from services.fleet.inventory import Inventory
 from services.fleet.meter_client import MeterClient
@@ -32,10 +33,13 @@ SENSE_SECONDS: Final = 1.0
 class Watch:
     """What one active fleet does while it holds the lock."""
 
-    def __init__(self, settings: Settings, fleet: Fleet, connection: Connection) -> None:
+    def __init__(
+        self, settings: Settings, fleet: Fleet, connection: Connection, tally: FleetTally
+    ) -> None:
         self._settings = settings
         self._fleet = fleet
         self._connection = connection
+        self._tally = tally
         self._sensing = Sensing(
             connection,
             inventory=Inventory(configured_ids=settings.configured_ids),
@@ -79,7 +83,19 @@ class Watch:
         if workers != self._shown_workers:
             await write_workers(connection, workers)
             self._shown_workers = workers
+        self._tally.turn = self._told(workers)
         return max([ended_since, *(ended.last_end_time for ended in situation.ended)])
+
+    def _told(self, workers: list[WorkerRow]) -> Turn:
+        return Turn(
+            time_seconds=time.time(),
+            gpus=self._sensing.gpus,
+            workers=workers,
+            paces=self._sensing.paces,
+            waiting_tenants=self._fleet.waiting_tenants,
+            restrained_tenants=self._fleet.restrained_tenants,
+            meter_answers=self._sensing.meter_answers,
+        )
 
 
 async def sleep(seconds: float, stop: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,8 @@ class Workers:
         self._log_directory = log_directory
         self._notes = NoteFolder(run.fleet_directory / "workers", WorkerNote)
         self._workers: dict[str, _Worker] = {}
+        # Since the start of this process, by device; those that would not start included.
+        self.deaths: Counter[str] = Counter()
         # By device; whoever is started there next takes the place.
         self._left: dict[str, _Left] = {}
         self._handovers: list[Handover] = []
@@ -222,6 +225,7 @@ class Workers:
             worker.kill_time = None
         else:
             wait_seconds = worker.restarts.died(now)
+            self.deaths[worker.post.gpu_id] += 1
             log.warning(
                 "worker_died",
                 tenant=worker.post.tenant_id,
@@ -259,6 +263,7 @@ class Workers:
             started = self._launcher.start(self._order(post, threads, device_uuid))
         except WorkerRefusedError as error:
             wait_seconds = worker.restarts.died(now)
+            self.deaths[post.gpu_id] += 1
             log.error(  # noqa: TRY400 -- the words say what is missing; no trace helps
                 "worker_refused",
                 tenant=post.tenant_id,

@@ -16,7 +16,7 @@ class AdmissionGate:
     """Counts calls in flight, in all and per tenant, in one event loop."""
 
     def __init__(self, *, calls_max: int, calls_per_tenant_max: int) -> None:
-        self._calls_max = calls_max
+        self.calls_max = calls_max
         self._calls_per_tenant_max = calls_per_tenant_max
         self._calls = 0
         self._calls_of_tenant: Counter[TenantId] = Counter()
@@ -33,7 +33,7 @@ class AdmissionGate:
         Raises:
             CallRefusedError: RATE_LIMITED, when the gateway is full.
         """
-        if self._calls >= self._calls_max:
+        if self._calls >= self.calls_max:
             raise rate_limited(subject="gateway")
         self._calls += 1
         try:

@@ -92,6 +92,7 @@ class AuditTrail:
         self._omitted: Counter[KeyId] = Counter()
         self._waiting: asyncio.Queue[NewAuditEvent] = asyncio.Queue(_WAITING_EVENTS_MAX)
         self._writer: asyncio.Task[None] | None = None
+        self.lost_count = 0
 
     def begin(self, method: str, caller: Caller, *, address: str) -> AuditedCall:
         """Begin the event of a call whose caller is known."""
@@ -156,6 +157,7 @@ class AuditTrail:
                 await insert_event(conn, event)
         except UNREACHABLE_ERRORS as error:
             # Nothing was changed, so nothing is hidden: the process's own log has the call.
+            self.lost_count += 1
             _log.warning(
                 "audit_event_lost",
                 method=event.method,

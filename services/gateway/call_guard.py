@@ -25,6 +25,7 @@ from services.gateway import errors
 from services.gateway.admission import AdmissionGate
 from services.gateway.audit_trail import AuditedCall, AuditTrail, changes_something
 from services.gateway.authentication import Authenticator
+from services.gateway.call_tally import CallTally
 from services.gateway.callers import CURRENT_CALLER, Caller
 from services.gateway.client_certificates import read_identity
 from services.gateway.draining import Drain
@@ -66,8 +67,9 @@ class CallGuard(grpc.aio.ServerInterceptor):
     ) -> None:
         self._authenticator = authenticator
         self._rules = rules
-        self._calls = calls
-        self._streams = streams
+        self.calls = calls
+        self.streams = streams
+        self.tally = CallTally()
         self._drain = drain
         self._audit = audit
         self._peers = peers
@@ -103,7 +105,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
     def _guard_unary(self, method: str, handler: Any) -> Any:  # noqa: ANN401 - grpc's own types
         async def serve(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
             async with (
-                self._guarded(method, self._calls, context) as call,
+                self._guarded(method, self.calls, context) as call,
                 self._deadline(context),
             ):
                 request = self._request(call, raw, handler)
@@ -116,7 +118,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         async def serve(
             raw: bytes, context: grpc.aio.ServicerContext[Any, Any]
         ) -> AsyncGenerator[Message]:
-            async with self._guarded(method, self._streams, context) as call:
+            async with self._guarded(method, self.streams, context) as call:
                 request = self._request(call, raw, handler)
                 responses = handler.unary_stream(request, context)
                 async with aclosing(self._while_key_holds(responses, context)) as checked:
@@ -162,10 +164,17 @@ class CallGuard(grpc.aio.ServerInterceptor):
                 await self._strangers.hold(refusal)
             await _abort(context, refusal)
         finally:
+            self._count(call, gate)
             if self._strangers.may_log(is_stranger=call.is_stranger):
                 call.log()
             if call.audited is not None:
                 self._audit.end(call.audited, code=call.code, reason=call.reason)
+
+    def _count(self, call: "_Call", gate: AdmissionGate) -> None:
+        self.tally.note(call.method, code=call.code, reason=call.reason)
+        # Strangers are made to wait, and a stream takes as long as its caller likes.
+        if gate is self.calls and not call.is_stranger:
+            self.tally.note_seconds(call.method, call.seconds)
 
     def _refuse_haste(self, caller: Caller) -> None:
         """Let a tenant call as often as it may.
@@ -188,7 +197,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         # Operators keep their way in while a tenant floods the gateway.
         if caller.is_operator:
             return nullcontext()
-        own_max = caller.limits.calls_in_flight_max if gate is self._calls else None
+        own_max = caller.limits.calls_in_flight_max if gate is self.calls else None
         return gate.admit_tenant(caller.tenant_id, calls_max=own_max)
 
     async def _authenticate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
@@ -261,6 +270,10 @@ class _Call:
         self.code = refusal.code.name
         self.reason = reason_name(refusal.reason)
 
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.start_seconds
+
     def log(self) -> None:
         _log.info(
             "call",
@@ -269,7 +282,7 @@ class _Call:
             key_id=self.caller.key_id if self.caller else "",
             code=self.code,
             reason=self.reason,
-            milliseconds=round((time.monotonic() - self.start_seconds) * 1000, 1),
+            milliseconds=round(self.seconds * 1000, 1),
         )
 
 

@@ -1,7 +1,7 @@
 """A gateway from its first call to its last: put together, serving, draining."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from time import time
 
@@ -17,6 +17,7 @@ from services.gateway.draining import Drain
 from services.gateway.identity.token_callers import TokenCallers
 from services.gateway.identity.token_verification import TokenVerifier
 from services.gateway.key_directory import StoredKeyDirectory
+from services.gateway.metrics import serving_gateway_metrics
 from services.gateway.peer_addresses import PeerAddresses
 from services.gateway.reach import Reach, open_reach
 from services.gateway.request_validation import load_request_rules
@@ -30,14 +31,20 @@ from services.gateway.token_dispatch import TokenDispatch
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncGenerator[int]:
     """Serve for as long as the block runs, then drain; yields the port."""
-    async with open_reach(settings) as reach, _assemble(settings, reach).running() as port:
-        yield port
+    async with open_reach(settings) as reach:
+        gateway = _assemble(settings, reach)
+        async with (
+            gateway.serving_metrics(settings.metrics_listen_address),
+            gateway.running() as port,
+        ):
+            yield port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Gateway:
     """What starts and stops together."""
 
+    guard: CallGuard
     server: grpc.aio.Server
     port: int
     health_servicer: health.aio.HealthServicer
@@ -47,6 +54,16 @@ class _Gateway:
     attendance: Attendance
     audit: AuditTrail
     drain_seconds: float
+
+    def serving_metrics(self, address: str | None) -> AbstractAsyncContextManager[None]:
+        """Answer scrapes at an address, if there is one."""
+        return serving_gateway_metrics(
+            address,
+            guard=self.guard,
+            dispatch=self.dispatch,
+            audit=self.audit,
+            pools=(self.reach.pool, self.reach.operator_pool),
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[int]:
@@ -72,8 +89,9 @@ def _assemble(settings: Settings, reach: Reach) -> _Gateway:
     attendance = Attendance(reach.pool, period_seconds=settings.attendance_seconds)
     audit = AuditTrail(reach.pool, refusals_per_minute_max=settings.audited_refusals_per_minute_max)
     health_servicer = health.aio.HealthServicer()
+    guard = _guard(settings, reach, drain=drain, audit=audit)
     server = build_server(
-        guard=_guard(settings, reach, drain=drain, audit=audit),
+        guard=guard,
         servicers=build_servicers(
             settings, reach, dispatch=dispatch, attendance=attendance, drain=drain
         ),
@@ -82,6 +100,7 @@ def _assemble(settings: Settings, reach: Reach) -> _Gateway:
         streams_per_connection_max=settings.streams_per_connection_max,
     )
     return _Gateway(
+        guard=guard,
         server=server,
         port=listen(server, settings.listen_address, tls=settings.tls_files),
         health_servicer=health_servicer,

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from database.secrets_directory import secrets_directory
+from services.metrics.listener import ListenAddress
 from services.transport.broker_places import BrokerPlaces, check_broker_template
 from services.transport.callees import Callee, callee_of
 from services.transport.tls_files import TlsFiles, check_identity
@@ -43,6 +44,9 @@ class Settings(KeySettings):
     issuers_path: Path | None = Field(
         default=None,
         description="TOML: whose signed tokens (OpenID Connect) open, beside keys; none: nobody's",
+    )
+    metrics_listen_address: ListenAddress | None = Field(
+        default=None, description="host:port of /metrics, in clear text; none: nobody is told"
     )
 
     trusted_proxies: list[IPv4Network | IPv6Network] = Field(

@@ -28,6 +28,7 @@ class TokenDispatch:
 
     def __init__(self, brokers: BrokerPlaces) -> None:
         self._brokers = brokers
+        self.tokens_left = 0
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tokens")
         self._under_way: dict[TenantId, asyncio.Task[None]] = {}
         # By model, for tenants that are published for already.
@@ -38,7 +39,7 @@ class TokenDispatch:
         if tenant_id in self._under_way:
             self._waiting.setdefault(tenant_id, Counter()).update(counts)
         elif len(self._under_way) >= _AT_ONCE:
-            _left_to_the_housekeeper(tenant_id, counts, reason="too many brokers are slow")
+            self._leave(tenant_id, counts, reason="too many brokers are slow")
         else:
             self._under_way[tenant_id] = asyncio.create_task(self._publish(tenant_id, counts))
 
@@ -55,7 +56,7 @@ class TokenDispatch:
                 counts = self._waiting.pop(tenant_id, {})
         except DispatchError as error:
             lost = Counter(counts) + self._waiting.pop(tenant_id, Counter())
-            _left_to_the_housekeeper(tenant_id, lost, reason=str(error))
+            self._leave(tenant_id, lost, reason=str(error))
         finally:
             del self._under_way[tenant_id]
 
@@ -63,10 +64,8 @@ class TokenDispatch:
         for model, count in counts.items():
             publish_tokens(self._brokers, tenant_id=tenant_id, model=model, count=count)
 
-
-def _left_to_the_housekeeper(
-    tenant_id: TenantId, counts: Mapping[str, int], *, reason: str
-) -> None:
-    _log.warning(
-        "tokens left to the housekeeper", tenant=tenant_id, counts=dict(counts), reason=reason
-    )
+    def _leave(self, tenant_id: TenantId, counts: Mapping[str, int], *, reason: str) -> None:
+        self.tokens_left += sum(counts.values())
+        _log.warning(
+            "tokens left to the housekeeper", tenant=tenant_id, counts=dict(counts), reason=reason
+        )

@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 import structlog
 from pydantic import ValidationError
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 from database.pool import UNREACHABLE_ERRORS, Pool, open_pool
 from database.secrets_directory import secrets_directory
 from services.housekeeper.duty import Duty, keep_doing
+from services.housekeeper.duty_tally import DutyTally
 from services.housekeeper.energy_hours import EnergyHours
 from services.housekeeper.forgotten_objects import ForgottenObjects
 from services.housekeeper.invariant_watch import InvariantWatch
@@ -17,6 +20,7 @@ from services.housekeeper.invoice_drafts import InvoiceDrafts
 from services.housekeeper.late_energy import LateEnergy
 from services.housekeeper.ledger_sealing import CreditExpiry, LedgerSealing
 from services.housekeeper.lost_work import LostWork
+from services.housekeeper.metrics import housekeeper_exposition
 from services.housekeeper.missing_tokens import MissingTokens
 from services.housekeeper.settings import Settings
 from services.housekeeper.tenant_deletions import TenantDeletions
@@ -24,6 +28,7 @@ from services.housekeeper.unattended_jobs import UnattendedJobs
 from services.housekeeper.usage_roll_ups import UsageRollUps
 from services.liveness.event_loop import run_watched
 from services.log import configure_log
+from services.metrics.database_looks import DatabaseLook, only_ask, serving_with_database
 from services.object_store import ObjectStoreDoor
 
 log = structlog.get_logger()
@@ -51,16 +56,52 @@ async def _run(settings: Settings) -> None:
         size_max=_CONNECTIONS_MAX,
         application_name="housekeeper",
     ) as pool:
-        duties = _duties(settings, pool)
-        log.info("housekeeper_started", duties=[duty.name for duty in duties])
-        await asyncio.gather(*(keep_doing(duty, pool=pool, stop=stop) for duty in duties))
+        parts = _parts(settings, pool)
+        duties = _duties(settings, pool, parts)
+        tally = DutyTally()
+        async with _serving_metrics(settings, pool, parts, tally):
+            log.info("housekeeper_started", duties=[duty.name for duty in duties])
+            await asyncio.gather(
+                *(keep_doing(duty, pool=pool, tally=tally, stop=stop) for duty in duties)
+            )
     log.info("housekeeper_ended")
 
 
-def _duties(settings: Settings, pool: Pool) -> list[Duty]:
-    lost_work = LostWork(pool, lease_seconds=settings.lease_seconds)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """The duties that count what they find."""
+
+    lost_work: LostWork
+    missing_tokens: MissingTokens
+    invariants: InvariantWatch
+
+
+def _parts(settings: Settings, pool: Pool) -> _Parts:
+    return _Parts(
+        lost_work=LostWork(pool, lease_seconds=settings.lease_seconds),
+        missing_tokens=MissingTokens(pool, brokers=settings.brokers),
+        invariants=InvariantWatch(pool),
+    )
+
+
+def _serving_metrics(
+    settings: Settings, pool: Pool, parts: _Parts, tally: DutyTally
+) -> AbstractAsyncContextManager[None]:
+    database = DatabaseLook(only_ask)
+    exposition = housekeeper_exposition(
+        duties=tally,
+        lost_work=parts.lost_work,
+        missing_tokens=parts.missing_tokens,
+        invariants=parts.invariants,
+        database=database,
+        pool=pool,
+    )
+    address = settings.metrics_listen_address
+    return serving_with_database(exposition, address, look=database, pool=pool)
+
+
+def _duties(settings: Settings, pool: Pool, parts: _Parts) -> list[Duty]:
     unattended_jobs = UnattendedJobs(pool, unattended_seconds=settings.unattended_seconds)
-    missing_tokens = MissingTokens(pool, brokers=settings.brokers)
     tenant_deletions = TenantDeletions(
         pool,
         ForgottenObjects(ObjectStoreDoor(settings.objects_url)),
@@ -68,9 +109,11 @@ def _duties(settings: Settings, pool: Pool) -> list[Duty]:
         waits_for_fleet=settings.deletion_waits_for_fleet,
     )
     return [
-        Duty(name="lost work", period_seconds=settings.sweep_seconds, work=lost_work.sweep),
+        Duty(name="lost work", period_seconds=settings.sweep_seconds, work=parts.lost_work.sweep),
         Duty(
-            name="missing tokens", period_seconds=settings.sweep_seconds, work=missing_tokens.sweep
+            name="missing tokens",
+            period_seconds=settings.sweep_seconds,
+            work=parts.missing_tokens.sweep,
         ),
         Duty(
             name="unattended jobs",
@@ -105,7 +148,7 @@ def _duties(settings: Settings, pool: Pool) -> list[Duty]:
         Duty(
             name="invariants",
             period_seconds=settings.invariant_seconds,
-            work=InvariantWatch(pool).check,
+            work=parts.invariants.check,
         ),
         Duty(
             name="energy hours",

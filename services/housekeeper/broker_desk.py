@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Lock
 from typing import Final, Protocol, TypeVar
 
 import structlog
@@ -45,9 +46,11 @@ class BrokerDesk:
         self, brokers: BrokerPlaces, *, monotonic_seconds: Callable[[], float] = time.monotonic
     ) -> None:
         self.put_in_order: Counter[TenantId] = Counter()
+        self.replaced_count = 0
         self._brokers = brokers
         self._monotonic_seconds = monotonic_seconds
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="brokers")
+        self._counting = Lock()
         self._left_alone_until: dict[TenantId, float] = {}
 
     async def lengths(self, models: Mapping[TenantId, Sequence[str]]) -> dict[QueueKey, int]:
@@ -81,7 +84,10 @@ class BrokerDesk:
 
     def _publish(self, tenant_id: TenantId, counts: Mapping[str, int]) -> None:
         for model, count in counts.items():
-            self._asked(partial(_published, count=count), tenant_id, model)
+            # From several threads at once: each adds what its own broker took.
+            published = self._asked(partial(_published, count=count), tenant_id, model)
+            with self._counting:
+                self.replaced_count += published or 0
 
     def _asked(self, ask: _Question, tenant_id: TenantId, model: str) -> int | None:
         """Ask a broker; None when there is no answer, whatever was done about it."""

@@ -22,6 +22,8 @@ class InvariantWatch:
         self._pool = pool
         self._last_look_time: datetime | None = None
         self._last_whole_date: date | None = None
+        # By what was looked at: what the nightly look found is not mended because nothing changed.
+        self.found: dict[str, Mapping[str, int]] = {}
 
     async def check(self) -> None:
         """Look once."""
@@ -36,8 +38,11 @@ class InvariantWatch:
     async def _violations(self, connection: Connection, look_time: datetime) -> Mapping[str, int]:
         since, today = self._last_look_time, look_time.astimezone(UTC).date()
         if since is not None and today == self._last_whole_date:
-            return await check_changed(connection, since=since)
+            violations = await check_changed(connection, since=since)
+            self.found["changed"] = violations
+            return violations
         violations = await check_invariants(connection)
+        self.found["all"] = violations
         self._last_whole_date = today
         log.info("all_invariants_checked", invariants=len(violations))
         return violations

@@ -1,11 +1,14 @@
 """Images whose worker is gone are queued again, or ended after the third loss."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
 from database.pool import Pool, transaction
+from services.jobs.image_states import ImageState
 from services.jobs.recovery import (
     LostAttempt,
     end_expired_sessions,
@@ -18,6 +21,7 @@ from services.jobs.recovery import (
 log = structlog.get_logger()
 
 _IMAGES_PER_SWEEP = 500
+_AFTER_A_LOSS: Final = (ImageState.QUEUED, ImageState.FAILED, ImageState.CANCELLED)
 # A sweep that comes later than this was not watching: the machine slept, or the lock was elsewhere.
 _GAP_SECONDS = 6.0
 
@@ -33,6 +37,9 @@ class LostWork:
         self._clock = clock
         self._watching_since = clock()
         self._last_sweep_time = clock()
+        # Since the start of this process; attempts by the state their image has since.
+        self.lost_attempts: Counter[ImageState] = Counter(dict.fromkeys(_AFTER_A_LOSS, 0))
+        self.lost_session_count = self.expired_count = 0
 
     async def sweep(self) -> None:
         """End sessions without a lease, then move the images they held, and those out of time."""
@@ -58,12 +65,15 @@ class LostWork:
     async def _end_expired_sessions(self) -> None:
         async with transaction(self._pool) as connection:
             ended = await end_expired_sessions(connection, lease_seconds=self._lease_seconds)
+        self.lost_session_count += ended
         if ended:
             log.warning("sessions_lost", count=ended)
 
     async def _recover(self, attempt: LostAttempt) -> None:
         async with transaction(self._pool) as connection:
             state = await recover_lost(connection, attempt)
+        if state is not None:
+            self.lost_attempts[state] += 1
         log.warning(
             "image_lost",
             image=attempt.image_id,
@@ -77,5 +87,7 @@ class LostWork:
             expired = await expired_images(connection, limit=_IMAGES_PER_SWEEP)
         for image in expired:
             async with transaction(self._pool) as connection:
-                if await expire_image(connection, image):
-                    log.info("image_expired", image=image.image_id, job=image.job_id)
+                is_moved = await expire_image(connection, image)
+            if is_moved:
+                self.expired_count += 1
+                log.info("image_expired", image=image.image_id, job=image.job_id)

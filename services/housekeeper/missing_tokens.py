@@ -26,6 +26,11 @@ class MissingTokens:
         self._desk = BrokerDesk(brokers)
         self._missing_before: Mapping[QueueKey, int] = {}
 
+    @property
+    def replaced_count(self) -> int:
+        """How many tokens were published again since the start of this process."""
+        return self._desk.replaced_count
+
     async def sweep(self) -> None:
         missing = await self._count()
         due = seen_twice(self._missing_before, missing)

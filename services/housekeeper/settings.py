@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.metrics.listener import ListenAddress
 from services.transport.broker_places import BrokerPlaces, check_broker_template
 from services.transport.tls_files import check_identity
 from tenants.run_directory import RunDirectory
@@ -25,6 +26,9 @@ class Settings(BaseSettings):
         default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
     )
     objects_url: str = Field(description="file:///… or s3://bucket/prefix; the recorder's")
+    metrics_listen_address: ListenAddress | None = Field(
+        default=None, description="host:port of /metrics, in clear text; none: nobody is told"
+    )
     sweep_seconds: PositiveFloat = 2.0
     invariant_seconds: PositiveFloat = 60.0
     # How long a transfer may wait for its block in the chain.

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from database.pool import UNREACHABLE_ERRORS
+from services.housekeeper.duty_tally import FAILED_TENANTS
 from tenants.ids import TenantId
 
 log = structlog.get_logger()
@@ -27,6 +28,8 @@ def tenant_turn(tenant_id: TenantId, *, duty: str) -> Generator[None]:
         if _is_database_away(error):
             raise
         log.exception("tenant_failed", duty=duty, tenant=tenant_id)
+        if (failed := FAILED_TENANTS.get()) is not None:
+            failed.append(tenant_id)
 
 
 def _is_database_away(error: Exception) -> bool:

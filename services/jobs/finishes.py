@@ -4,7 +4,7 @@ Each function answers the same way when the same attempt is ended again, and ref
 late: nothing changes for him.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from database.pool import Connection
@@ -31,6 +31,8 @@ class FinishAnswer:
 
     accepted: bool
     state: ImageState
+    # False when it was moved before: the same answer again.
+    moved_now: bool = field(default=True, compare=False)
 
 
 async def succeed_image(conn: Connection, drawn: DrawnAttempt, picture: NewPicture) -> FinishAnswer:
@@ -107,9 +109,9 @@ async def late_answer(conn: Connection, key: AttemptKey) -> FinishAnswer:
     old = await old_answer(conn, key)
     if old is None:
         # A token that never was: as little as possible is told.
-        return FinishAnswer(accepted=False, state=ImageState.FAILED)
+        return FinishAnswer(accepted=False, state=ImageState.FAILED, moved_now=False)
     accepted = old.outcome is not None and old.outcome not in _REFUSING_OUTCOMES
-    return FinishAnswer(accepted=accepted, state=old.state)
+    return FinishAnswer(accepted=accepted, state=old.state, moved_now=False)
 
 
 async def _end_uncharged(

@@ -21,8 +21,10 @@ from services.meter.device_service import DeviceService, DeviceSocket
 from services.meter.devices import find_devices
 from services.meter.doors import Doors
 from services.meter.metered_gpu import MeteredGpu
+from services.meter.metrics import meter_exposition
 from services.meter.recorder_client import RecorderClient
 from services.meter.settings import Settings
+from services.metrics.listener import serving_metrics
 from services.transport.hosts import read_boot_id
 from services.transport.served_port import ServedPort
 from services.transport.tls_files import identity_files
@@ -71,6 +73,8 @@ async def _run(settings: Settings) -> None:
         if (port := _port(settings, gpus, device_service)) is not None:
             await port.open()
             opened.push_async_callback(port.close)
+        metrics = meter_exposition(gpus.values())
+        opened.enter_context(serving_metrics(metrics, settings.metrics_listen_address))
         doors = Doors(run_directory, gpus, inner_directory)
         reader.start()
         duties = [

@@ -20,6 +20,7 @@ from metering.timeline import Timeline
 from services.meter.devices import Device
 from services.meter.errors import RecorderUnavailableError, SegmentsRefusedError
 from services.meter.outbox import Outbox
+from services.meter.segment_tally import SegmentTally
 from tenants.ids import GpuId, SessionId, TenantId
 
 _SECOND_NANOS: Final = 1_000_000_000
@@ -61,7 +62,10 @@ class MeteredGpu:
         facts = device.counter.facts
         self._outbox = Outbox(device.gpu_id, source=facts.source, display_name=facts.display_name)
         self._has_news = asyncio.Event()
-        self._is_failing = False
+        # The counter could not be read the last time.
+        self.is_failing = False
+        self.tally = SegmentTally()
+        self.last_reading: Reading | None = None
         # What the device draws is no matter of one epoch.
         self._power = LearnedPower(device.power)
         self._epoch = 0
@@ -78,10 +82,19 @@ class MeteredGpu:
     def has_worker(self) -> bool:
         return self._timeline is not None and self._timeline.session is not None
 
+    @property
+    def pending_count(self) -> int:
+        """Segments that the recorder has not acknowledged."""
+        return len(self._outbox)
+
+    def wall_seconds(self, reading: Reading) -> float:
+        """Tell when a reading of this epoch was taken, in seconds since 1970."""
+        return (reading.nanos + self._wall_offset_nanos) / _SECOND_NANOS
+
     async def start(self) -> None:
         """Begin the timeline where the stored one ends; waits for recorder and counter."""
         before = await self._until_answered()
-        first = await self._until_read()
+        first = self.last_reading = await self._until_read()
         self._epoch = before.epoch if before else 0
         offset_nanos = self._offset_now()
         start = self._start_edge(before, first, wall_offset_nanos=offset_nanos)
@@ -116,10 +129,11 @@ class MeteredGpu:
 
     def take(self, reading: Reading) -> None:
         """Take a reading and send what it closes."""
-        if self._is_failing:
+        if self.is_failing:
             log.info("counter_back", gpu=self.device.gpu_id)
-            self._is_failing = False
+            self.is_failing = False
         last = self._timeline_now.last_reading
+        self.last_reading = reading
         offset_nanos = self._offset_now()
         if (edge := self._resume_edge) is not None:
             start = edge._replace(millijoules=min(edge.millijoules, reading.millijoules))
@@ -138,9 +152,9 @@ class MeteredGpu:
 
     def report(self, error: CounterError) -> None:
         """Take note that the counter could not be read; the next reading covers the gap."""
-        if not self._is_failing:
+        if not self.is_failing:
             log.warning("counter_failing", gpu=self.device.gpu_id, reason=str(error))
-        self._is_failing = True
+        self.is_failing = True
 
     async def finish(self) -> None:
         """Close the timeline at a last reading."""
@@ -238,6 +252,7 @@ class MeteredGpu:
 
     def _send(self, segments: list[Segment]) -> None:
         if segments:
+            self.tally.note(segments)
             self._outbox.add(self._epoch, segments, wall_offset_nanos=self._wall_offset_nanos)
             self._has_news.set()
 
@@ -253,10 +268,14 @@ class MeteredGpu:
             return False
         except SegmentsRefusedError:
             log.exception("segments_refused", gpu=batch.gpu_id, epoch=batch.epoch)
-            self._resume_edge = self._outbox.abandon()
+            self._abandon()
             return True
         self._outbox.acknowledge(batch.epoch, last_number)
         if last_number < batch.segments[0].number:
             log.error("segments_missing", gpu=batch.gpu_id, epoch=batch.epoch, stored=last_number)
-            self._resume_edge = self._outbox.abandon()
+            self._abandon()
         return True
+
+    def _abandon(self) -> None:
+        self.tally.abandoned += len(self._outbox)
+        self._resume_edge = self._outbox.abandon()

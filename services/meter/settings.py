@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from metering.cpu_energy import IDLE_WATTS, JOULES_PER_CPU_SECOND
+from services.metrics.listener import ListenAddress
 from services.transport.callees import Callee, callee_of
 from services.transport.tls_files import check_identity
 from tenants.run_directory import RunDirectory
@@ -30,6 +31,9 @@ class Settings(BaseSettings):
     )
     identity_directory: Path | None = Field(
         default=None, description="with tls.crt, tls.key, ca.crt; needed for addresses"
+    )
+    metrics_listen_address: ListenAddress | None = Field(
+        default=None, description="host:port of /metrics, in clear text; none: nobody is told"
     )
     use_gpus: bool = Field(default=True, description="meter NVIDIA devices where there are any")
     cpu_device_count: PositiveInt = Field(

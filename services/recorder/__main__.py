@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,11 +17,13 @@ from database.wakeups import Wakeups
 from services.internal.v1 import recorder_pb2_grpc
 from services.liveness.event_loop import run_watched
 from services.log import configure_log
+from services.metrics.database_looks import DatabaseLook, only_ask, serving_with_database
 from services.object_store import ObjectStoreDoor
 from services.recorder.certified_service import CertifiedService
 from services.recorder.finishing import Finishing
 from services.recorder.gateway_service import PictureService
 from services.recorder.meter_service import MeterIntake
+from services.recorder.metrics import recorder_exposition
 from services.recorder.refusals import Refusals
 from services.recorder.settings import Settings
 from services.recorder.sockets import ServedSocket
@@ -69,6 +71,8 @@ async def _run(settings: Settings) -> None:
         await store.look()
         recorder = _join(settings, pool, wakeups, store)
         await recorder.uploader.sweep()
+        metrics = _serving_metrics(settings, recorder, pools=(pool, intake_pool))
+        await stack.enter_async_context(metrics)
         intake = MeterIntake(intake_pool)
         for door in (
             *_fixed_sockets(settings, recorder, intake),
@@ -92,6 +96,7 @@ async def _run(settings: Settings) -> None:
 class _Recorder:
     pool: Pool
     spool: Spool
+    finishing: Finishing
     store: ObjectStoreDoor
     uploader: Uploader
     refusals: Refusals
@@ -155,6 +160,7 @@ def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDo
     return _Recorder(
         pool=pool,
         spool=spool,
+        finishing=finishing,
         store=store,
         uploader=Uploader(
             pool=pool,
@@ -167,6 +173,21 @@ def _join(settings: Settings, pool: Pool, wakeups: Wakeups, store: ObjectStoreDo
         service_of=service_of,
         pictures=PictureService(pool=pool, spool=spool, store=store),
     )
+
+
+def _serving_metrics(
+    settings: Settings, recorder: _Recorder, *, pools: tuple[Pool, ...]
+) -> AbstractAsyncContextManager[None]:
+    database = DatabaseLook(only_ask)
+    exposition = recorder_exposition(
+        finishing=recorder.finishing,
+        refusals=recorder.refusals,
+        uploader=recorder.uploader,
+        database=database,
+        pools=pools,
+    )
+    address = settings.metrics_listen_address
+    return serving_with_database(exposition, address, look=database, pool=recorder.pool)
 
 
 def _fixed_sockets(

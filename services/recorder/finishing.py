@@ -22,6 +22,7 @@ from services.jobs.picture_store import ExpectedPicture, NewPicture, expected_pi
 from services.jobs.records import AttemptKey
 from services.recorder.claim_check import check_claim
 from services.recorder.errors import MessageInvalidError, PictureRefusedError, SpoolUnusableError
+from services.recorder.finish_tally import FinishTally
 from services.recorder.finished_attempt import FinishedAttempt
 from services.recorder.picture_check import check_picture, content_type_of
 from services.recorder.refusals import RefusalReason, Refusals
@@ -47,6 +48,7 @@ class Finishing:
     picture_bytes_max: int
     picture_pixels_max: int
     picture_arrived: asyncio.Event
+    tally: FinishTally = field(default_factory=FinishTally)
     # Two streams that end one attempt would write one file: the second waits and is answered.
     _locks: WeakValueDictionary[AttemptKey, asyncio.Lock] = field(
         default_factory=WeakValueDictionary[AttemptKey, asyncio.Lock]
@@ -74,24 +76,21 @@ class Finishing:
 
     async def fail(self, tenant_id: TenantId, attempt: FinishedAttempt) -> FinishAnswer:
         """RUNNING → FAILED, for the engine's reason."""
-        async with tenant_transaction(self.pool, tenant_id) as conn:
-            return await finishes.fail_image(
-                conn,
-                attempt.key,
-                began_step=attempt.began_step,
-                failure_reason=attempt.failure_reason,
-                failure_message=attempt.failure_message,
-            )
+        return await self._fail(
+            tenant_id, attempt, reason=attempt.failure_reason, message=attempt.failure_message
+        )
 
     async def confirm_cancel(self, tenant_id: TenantId, attempt: FinishedAttempt) -> FinishAnswer:
         """RUNNING → CANCELLED."""
         async with tenant_transaction(self.pool, tenant_id) as conn:
-            return await finishes.confirm_cancel(conn, attempt.key, began_step=attempt.began_step)
+            answer = await finishes.confirm_cancel(conn, attempt.key, began_step=attempt.began_step)
+        return self.tally.note(answer)
 
     async def hand_back(self, tenant_id: TenantId, attempt: FinishedAttempt) -> FinishAnswer:
         """RUNNING → QUEUED, for another worker."""
         async with tenant_transaction(self.pool, tenant_id) as conn:
-            return await finishes.hand_back(conn, attempt.key, began_step=attempt.began_step)
+            answer = await finishes.hand_back(conn, attempt.key, began_step=attempt.began_step)
+        return self.tally.note(answer)
 
     async def _expected(
         self, tenant_id: TenantId, key: AttemptKey
@@ -109,6 +108,7 @@ class Finishing:
                 attempt.key, chunks, byte_count=attempt.byte_count, sha256=attempt.sha256
             )
         except OSError as error:
+            self.tally.spool_failures += 1
             log.exception(
                 "spool_unusable",
                 tenant=tenant_id,
@@ -134,7 +134,9 @@ class Finishing:
             log.warning("picture_refused", tenant=tenant_id, reason=str(error))
             self.refusals.note(tenant_id, RefusalReason.PICTURE_INVALID)
             self.spool.remove(name)
-            return await self._fail_refused(tenant_id, attempt)
+            return await self._fail(
+                tenant_id, attempt, reason=PICTURE_REFUSED, message=_PICTURE_REFUSED_MESSAGE
+            )
         await self._wait_for_energy(tenant_id, attempt)
         answer = await self._succeed(tenant_id, attempt, expected, name)
         if answer == _TAKEN:
@@ -216,14 +218,17 @@ class Finishing:
             joules=energy.millijoules / 1000,
             energy_source=energy.source,
         )
-        return answer
+        return self.tally.note_picture(answer, energy.source)
 
-    async def _fail_refused(self, tenant_id: TenantId, attempt: FinishedAttempt) -> FinishAnswer:
+    async def _fail(
+        self, tenant_id: TenantId, attempt: FinishedAttempt, *, reason: str, message: str
+    ) -> FinishAnswer:
         async with tenant_transaction(self.pool, tenant_id) as conn:
-            return await finishes.fail_image(
+            answer = await finishes.fail_image(
                 conn,
                 attempt.key,
                 began_step=attempt.began_step,
-                failure_reason=PICTURE_REFUSED,
-                failure_message=_PICTURE_REFUSED_MESSAGE,
+                failure_reason=reason,
+                failure_message=message,
             )
+        return self.tally.note(answer)

@@ -42,10 +42,13 @@ class Refusals:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._counts: Counter[tuple[TenantId, RefusalReason]] = Counter()
+        # Of all tenants, since the start of this process.
+        self.totals: Counter[RefusalReason] = Counter(dict.fromkeys(RefusalReason, 0))
 
     def note(self, tenant_id: TenantId, reason: RefusalReason, *, count: int = 1) -> None:
         """Count what was not taken."""
         self._counts[tenant_id, reason] += count
+        self.totals[reason] += count
 
     async def run(self) -> None:
         """Write each second; runs until it is cancelled."""

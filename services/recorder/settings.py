@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.metrics.listener import ListenAddress
 from services.transport.tls_files import check_identity
 
 
@@ -24,6 +25,9 @@ class Settings(BaseSettings):
     )
     identity_directory: Path | None = Field(
         default=None, description="with tls.crt, tls.key, ca.crt; needed to listen on an address"
+    )
+    metrics_listen_address: ListenAddress | None = Field(
+        default=None, description="host:port of /metrics, in clear text; none: nobody is told"
     )
     objects_url: str = Field(description="file:///… or s3://bucket/prefix")
     lease_seconds: PositiveFloat = Field(default=15.0, description="at least ten heartbeats")

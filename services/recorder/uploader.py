@@ -33,6 +33,8 @@ class Uploader:
         self._store = store
         self._picture_arrived = picture_arrived
         self._retry_seconds = _RETRY_SECONDS_MIN
+        # Since the start of this process.
+        self.stored_count = self.failure_count = self.missing_count = 0
 
     async def sweep(self) -> None:
         """Delete files that no accepted picture needs; only before anybody may send pictures."""
@@ -61,6 +63,7 @@ class Uploader:
             for picture in pictures:
                 await self._store_picture(picture)
         except (*STORE_ERRORS, *UNREACHABLE_ERRORS) as error:
+            self.failure_count += 1
             log.warning(
                 "upload_refused", error=type(error).__name__, retry_seconds=self._retry_seconds
             )
@@ -73,6 +76,7 @@ class Uploader:
             await obstore.put_async(await self._store.open(), picture.object_path, path)
         elif not await self._is_stored(picture):
             # Another host's spool has it, or a disk was lost.
+            self.missing_count += 1
             log.error("picture_missing", tenant=picture.tenant_id, image=picture.image_id)
             return
         async with tenant_transaction(self._pool, picture.tenant_id) as conn:
@@ -80,6 +84,7 @@ class Uploader:
                 conn, tenant_id=picture.tenant_id, image_id=picture.image_id
             )
         self._spool.remove(picture.spool_name)
+        self.stored_count += 1
 
     async def _is_stored(self, picture: SpooledPicture) -> bool:
         try:

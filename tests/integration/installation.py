@@ -218,13 +218,15 @@ class Process:
     name: str
     environment: Mapping[str, str]
     log_path: Path
+    # Another module than the process's own.
+    module: str = ""
     _running: "subprocess.Popen[bytes] | None" = field(default=None)
 
     def start(self) -> None:
         assert self._running is None
         with self.log_path.open("ab") as log:
             self._running = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.name}"],
+                [sys.executable, "-m", self.module or f"services.{self.name}"],
                 env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

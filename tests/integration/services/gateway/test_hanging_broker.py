@@ -30,7 +30,7 @@ async def test_jobs_beside_a_hanging_broker_keep_no_neighbours_tokens_back(
         return queue_length(brokers, tenant_id=ZETA, model="mini") or None
 
     with running_broker(run, ACME) as hanging, running_broker(run, ZETA):
-        hanging.client_pause(60_000)
+        hanging.client_pause(60_000)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
         for _ in range(CALLS):
             dispatch.publish_soon(ACME, {"mini": 1})
         dispatch.publish_soon(ZETA, {"mini": 3})

@@ -76,25 +76,37 @@ async def house(
 def hog(broker: Redis) -> None:
     """Fill it with other databases, functions, results and what not."""
     broker.function_load("#!lua name=hog\nredis.register_function('hog', function() return 1 end)")
-    broker.execute_command("SELECT", 7)
+    broker.select(7)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
     broker.rpush("hidden", *[b"x" * 64 * 1024] * 100)
-    broker.execute_command("SELECT", 0)
+    broker.select(0)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
     broker.hset("celery-task-meta-1", mapping={str(number): "x" for number in range(10_000)})
     fill(broker)
+
+
+def write_a_word(broker: Redis) -> None:
+    broker.set(MODEL, "a word")
+
+
+def write_a_huge_hash(broker: Redis) -> None:
+    broker.hset(MODEL, mapping={str(number): "x" * 100 for number in range(10_000)})
+
+
+def write_over_the_note(broker: Redis) -> None:
+    broker.set(BINDING, "a word")
 
 
 @pytest.mark.parametrize(
     "misuse",
     [
-        lambda broker: broker.set(MODEL, "a word"),
-        lambda broker: broker.hset(MODEL, mapping={str(n): "x" * 100 for n in range(10_000)}),
-        lambda broker: broker.set(BINDING, "a word"),
+        write_a_word,
+        write_a_huge_hash,
+        write_over_the_note,
         hog,
     ],
     ids=["a word", "a huge hash", "the note of the queue", "full of other things"],
 )
 async def test_a_misused_broker_is_put_in_order_counted_and_served_again(
-    house: House, misuse: Callable[[Redis], object]
+    house: House, misuse: Callable[[Redis], None]
 ) -> None:
     misuse(house.misused)
 
@@ -135,11 +147,11 @@ async def test_a_broker_that_hangs_holds_up_nobody_and_is_left_alone_for_a_while
 ) -> None:
     desk = BrokerDesk(house.brokers)
     ours, theirs = house.ours.tenant_id, house.theirs.tenant_id
-    house.misused.client_pause(3000)
+    house.misused.client_pause(3000)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
 
     hanging = await desk.lengths({ours: [MODEL], theirs: [MODEL]})
     # It answers again, and nobody asks yet.
-    house.misused.ping()
+    house.misused.ping()  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
     left_alone = await desk.lengths({ours: [MODEL], theirs: [MODEL]})
 
     assert hanging[theirs, MODEL] == 0

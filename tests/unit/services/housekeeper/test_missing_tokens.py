@@ -1,8 +1,9 @@
 """When tokens count as lost."""
 
 from services.housekeeper.missing_tokens import seen_twice
+from tenants.ids import TenantId
 
-ACME, ZETA = ("acme", "mini"), ("zeta", "mini")
+ACME, ZETA = (TenantId("acme"), "mini"), (TenantId("zeta"), "mini")
 
 
 def test_what_is_missing_for_the_first_time_may_be_on_its_way() -> None:
