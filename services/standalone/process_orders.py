@@ -25,6 +25,7 @@ _PASSED_ON: Final = (
     "SSL_CERT_FILE",
     "TMPDIR",
 )
+_OF_DELETIONS: Final = "ATELIER_HOUSEKEEPER_DELETION_"
 # The fleet's settings about the launchers that isolate, and how Docker is reached.
 _OF_LAUNCHERS: Final = (
     "ATELIER_FLEET_CDI_",
@@ -161,6 +162,8 @@ def _housekeeper(installation: Installation) -> dict[str, str]:
         "ATELIER_HOUSEKEEPER_DATABASE_URL": installation.database_urls["atelier_housekeeper"],
         "ATELIER_HOUSEKEEPER_RUN_DIRECTORY": str(installation.run.path),
         "ATELIER_HOUSEKEEPER_OBJECTS_URL": installation.objects_url,
+        # What a tenant's deletion keeps to is told to the housekeeper itself.
+        **{name: value for name, value in os.environ.items() if name.startswith(_OF_DELETIONS)},
     }
 
 
