@@ -101,6 +101,10 @@ test-containers: $(STAMP) ## Workers in containers and sandboxes of a real engin
 test-compose: $(STAMP) ## docker/compose.yaml on a real engine: built, up, a picture over TLS, down (root)
 	$(BIN)/python -m pytest -n 0 -m compose tests/containers
 
+.PHONY: check-prometheus
+check-prometheus: $(STAMP) ## The alert rules, read and tried by promtool (Debian's package prometheus)
+	$(BIN)/python tests/kubernetes/check_rules.py
+
 .PHONY: mutants
 mutants: $(STAMP) ## Break every guard of the tables and many lines in turn; the tests must notice
 	$(BIN)/python -m tests.mutants

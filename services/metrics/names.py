@@ -1,7 +1,7 @@
 """Every metric of Atelier, with its unit and its meaning; docs/metrics.md is made of this.
 
 Labels have few values: what a `tenant` label costs, and why it stands where it stands, is
-decision 0031. No label ever holds what a customer wrote.
+decision 0033. No label ever holds what a customer wrote.
 """
 
 from typing import Final
