@@ -84,9 +84,13 @@ def is_running(child: ChildProcess) -> bool:
         return False
     if status.state not in "ZX":
         return True
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(child.pid, os.WNOHANG)
-    return False
+    try:
+        collected_pid, _ = os.waitpid(child.pid, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    # None yet: its first thread has ended and others have not, so it still holds its memory. Who
+    # forgot it now would never collect it.
+    return collected_pid == 0
 
 
 def send(child: ChildProcess, what: signal.Signals) -> None:
