@@ -403,7 +403,9 @@ def test_a_drained_worker_ends_and_another_takes_its_post(host: Host) -> None:
 
     (draining,) = fleet.look(replace(situation("acme"), wishes=(wish,)))
 
-    assert (draining.process_id, draining.state) == (before.process_id, WorkerState.DRAINING)
+    # One that ended at once has been replaced within the same look.
+    is_ended = draining.process_id != before.process_id
+    assert is_ended or draining.state is WorkerState.DRAINING
     assert eventually(
         lambda: process_ids(fleet.look(situation("acme")))["acme"] not in (None, before.process_id)
     )
