@@ -92,6 +92,8 @@ def _check(segment: EnergySegment) -> None:
     number = segment.number
     if number < 1 or segment.millijoules < 0 or segment.error_millijoules < 0:
         raise SegmentsInvalidError(f"segment {number} has a negative figure")
+    if any(share.millijoules < 0 or share.error_millijoules < 0 for share in segment.shares):
+        raise SegmentsInvalidError(f"segment {number} gives somebody a negative share")
     if segment.end_time < segment.start_time:
         raise SegmentsInvalidError(f"segment {number} ends before it starts")
     if not segment.shares:

@@ -135,6 +135,7 @@ def kill(bench: Bench, plan: Plan) -> dict[str, Any]:
     deadline = time.monotonic() + 3
     while time.monotonic() < deadline:
         lowest = min(lowest, bench.gpu().sample.memory_used_bytes)
+        # Its sensors are read once a second.
         time.sleep(0.2)
     images = bench.finish("zeta", job)
     overhead = [

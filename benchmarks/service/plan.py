@@ -115,7 +115,7 @@ def make_large(plan: Plan, folder: Path) -> float:
     began = time.monotonic()
     device = "cuda" if plan.use_gpus else "cpu"
     dtype = torch.get_default_dtype()
-    torch.manual_seed(35)  # pyright: ignore[reportUnknownMemberType]
+    torch.manual_seed(35)  # pyright: ignore[reportUnknownMemberType] - torch is half typed
     torch.set_default_dtype(torch.bfloat16 if plan.use_gpus else dtype)
     try:
         with torch.device(device):

@@ -95,6 +95,7 @@ def serving_metrics(exposition: Exposition, address: str | None) -> Generator[in
 
 
 def _application(exposition: Exposition) -> _Application:
+    # The library says nothing of what it returns; WSGI does.
     made: object = library.make_wsgi_app(exposition.registry)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     return cast("_Application", made)
 

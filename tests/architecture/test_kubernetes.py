@@ -140,7 +140,7 @@ def test_a_process_that_hangs_is_ended_though_its_port_still_accepts() -> None:
     alive = {"exec": {"command": ["python", "-m", "services.liveness.alive"]}}
     for name in SETTINGS:
         (container,) = workloads()[name]["containers"]
-        assert variables(workloads()[name])["ATELIER_PULSE_PATH"] == "/tmp/pulse"  # noqa: S108
+        assert variables(workloads()[name])["ATELIER_PULSE_PATH"] == "/tmp/pulse"  # noqa: S108 - the pod's own
         assert container["livenessProbe"].items() >= alive.items()
 
 

@@ -366,14 +366,8 @@ async def test_every_session_of_postgresql_ended_at_once_costs_only_time(
 
 
 async def has_gone(process: psutil.Process) -> bool | None:
-    """Whether it has ended and its parent has collected it.
-
-    One whose fleet was killed is the system's first process's to collect, and that takes its time.
-    """
-    with suppress(psutil.NoSuchProcess):
-        is_zombie = process.status() == psutil.STATUS_ZOMBIE
-        return True if is_zombie and process.ppid() == 1 else None
-    return True
+    """Whether it has ended and its parent has collected it."""
+    return None if process.is_running() else True
 
 
 @pytest.mark.timeout(240)

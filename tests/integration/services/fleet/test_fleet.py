@@ -54,6 +54,17 @@ signal.signal(signal.SIGTERM, ask)
 told.write_text("ready")
 time.sleep(600)
 """
+LEAVES_WHEN_LET = """
+import signal, sys, time
+from pathlib import Path
+def wait(*_):
+    while not Path("{go}").exists():
+        time.sleep(0.02)
+    sys.exit()
+signal.signal(signal.SIGTERM, wait)
+Path("{ready}").touch()
+time.sleep(600)
+"""
 STUCK = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
 
@@ -397,15 +408,17 @@ def test_two_tenants_with_work_take_turns_on_one_device_and_each_turn_is_timed(h
 
 
 def test_a_drained_worker_ends_and_another_takes_its_post(host: Host) -> None:
-    fleet = host.fleet()
+    ready, go = host.directory / "ready", host.directory / "go"
+    host.launcher = SleepingLauncher(LEAVES_WHEN_LET.format(ready=ready, go=go))
+    fleet = host.fleet(drain_seconds=60.0)
     (before,) = fleet.look(situation("acme"))
+    assert eventually(ready.exists)
     wish = WishRow(gpu_id="cpu-0", drain_wish_time=MORNING, keep_empty=False)
 
     (draining,) = fleet.look(replace(situation("acme"), wishes=(wish,)))
+    go.touch()
 
-    # One that ended at once has been replaced within the same look.
-    is_ended = draining.process_id != before.process_id
-    assert is_ended or draining.state is WorkerState.DRAINING
+    assert (draining.process_id, draining.state) == (before.process_id, WorkerState.DRAINING)
     assert eventually(
         lambda: process_ids(fleet.look(situation("acme")))["acme"] not in (None, before.process_id)
     )

@@ -336,12 +336,15 @@ async def test_what_a_worker_must_not_say_is_refused(
 
     endless = meter_pb2.Mark(number=1, kind=meter_pb2.MARK_KIND_STEP, start_nanos=5, end_nanos=6)
     endless.work.add(image_id="cat", attempt=1, units=float("inf"))
+    negative = meter_pb2.Mark(number=1, kind=meter_pb2.MARK_KIND_STEP, start_nanos=5, end_nanos=6)
+    negative.work.add(image_id="cat", attempt=1, units=-1.0)
     unstorable = meter_pb2.Mark(number=1, kind=meter_pb2.MARK_KIND_STEP, start_nanos=5, end_nanos=6)
     unstorable.work.add(image_id="cat\0", attempt=1, units=1.0)
     codes = [
         await answer_to(run_directory, meter_pb2.MarkRequest(session_id="s", marks=[mark]), tenant)
         for mark, tenant in (
             (endless, "acme"),
+            (negative, "acme"),
             (unstorable, "acme"),
             (meter_pb2.Mark(number=1, kind=meter_pb2.MARK_KIND_STEP, start_nanos=9), "acme"),
             (meter_pb2.Mark(number=0, start_nanos=5, end_nanos=6), "acme"),
@@ -351,7 +354,7 @@ async def test_what_a_worker_must_not_say_is_refused(
     foreign = await answer_to(run_directory, meter_pb2.MarkRequest(session_id="z"), "zeta")
     await asyncio.to_thread(client.close)
 
-    assert codes == [grpc.StatusCode.INVALID_ARGUMENT] * 4
+    assert codes == [grpc.StatusCode.INVALID_ARGUMENT] * 5
     assert nameless == grpc.StatusCode.INVALID_ARGUMENT
     assert foreign == grpc.StatusCode.FAILED_PRECONDITION
 
