@@ -13,6 +13,7 @@ from atelier.async_client import AsyncClient
 from atelier.v1 import (
     identity_service_pb2,
     job_service_pb2,
+    tenant_service_pb2,
 )
 from atelier.v1.image_pb2 import ImageSpec
 from atelier.v1.job_service_pb2 import JobState
@@ -137,3 +138,16 @@ async def is_used_up(subjects: Iterator[str], reading: asyncio.Future[Any]) -> b
     """Tell whether the second token was fetched; that the stream broke would be told here."""
     assert not reading.done(), reading.exception()
     return length_hint(subjects) == 0
+
+
+async def test_a_token_opens_nothing_once_its_tenant_is_leaving(trusted: Trusting) -> None:
+    leaver = await trusted.gateway.new_tenant(credit_nanos=0)
+    await trusted.bind(leaver.tenant_id)
+    client = trusted.client()
+    await list_models(client)
+    name, tenants = f"tenants/{leaver.tenant_id}", trusted.gateway.operator.tenants
+
+    await tenants.SuspendTenant(tenant_service_pb2.SuspendTenantRequest(name=name))
+    await tenants.DeleteTenant(tenant_service_pb2.DeleteTenantRequest(name=name))
+
+    await until(lambda: is_refused_with(client, "UNAUTHENTICATED"))
