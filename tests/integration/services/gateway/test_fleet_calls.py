@@ -22,6 +22,13 @@ async def administrator(postgres: Postgres) -> AsyncGenerator[AsyncConnection]:
 
 
 @pytest.fixture
+async def policies(administrator: AsyncConnection) -> AsyncGenerator[None]:
+    """Take back what is set here: a policy of all devices is one of other tests' devices too."""
+    yield
+    await administrator.execute(b"DELETE FROM power_policies")
+
+
+@pytest.fixture
 async def gpu_id(administrator: AsyncConnection, acme: Studio) -> str:
     """A warm card with the studio's worker on it, as the fleet would write it."""
     gpu_id = f"gpu-{secrets.token_hex(4)}"
@@ -117,6 +124,7 @@ async def test_a_drain_keeps_the_gpu_empty_for_a_time_or_gives_it_out_again(
     assert await cursor.fetchone() == (True,)
 
 
+@pytest.mark.usefixtures("policies")
 async def test_a_gpus_own_policy_comes_before_that_of_all(
     gateway: ServedGateway, gpu_id: str
 ) -> None:
